@@ -1,0 +1,52 @@
+# The commands of this project. Every target installs what it needs into .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run ui test test-fast lint format lock clean
+
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Whalecurve needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(VENV) (once; some minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet --no-deps --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(INSTALLED) ## Write the demo company's extracts, run every business date, publish, show the answer
+	@$(BIN)/whalecurve demo
+	@$(BIN)/whalecurve run
+
+ui: $(INSTALLED) ## Open the Dagster UI on the same data
+	@$(BIN)/whalecurve ui
+
+test: $(INSTALLED) lint ## Lint and run every test
+	@$(BIN)/python -m pytest --durations=10
+
+test-fast: $(INSTALLED) ## The tests of the inner loop
+	@$(BIN)/python -m pytest -m "not slow"
+
+lint: $(INSTALLED) ## ruff, mypy and sqlfluff, as pre-commit runs them
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar dbt_project
+
+format: $(INSTALLED) ## Let the tools put the code into form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/sqlfluff fix --disable-progress-bar dbt_project
+
+lock: ## Resolve the dependencies of pyproject.toml anew into requirements.lock (needs uv)
+	uv pip compile pyproject.toml requirements-build.in --extra dev --universal --python-version 3.11 --no-strip-extras \
+		--generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
+
+clean: ## Remove the environment and what runs have made
+	rm -rf $(VENV) data dbt_project/target dbt_project/logs

@@ -1,0 +1,1 @@
+"""From delivered files to the raw layer: contract, dialects, the engine that compiles them, and the raw assets."""

@@ -1,0 +1,1 @@
+{{ current_version('activity', key=['activity_id']) }}

@@ -1,0 +1,1 @@
+{{ current_version('campaign_member', key=['campaign_member_id']) }}

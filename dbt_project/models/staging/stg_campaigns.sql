@@ -1,0 +1,1 @@
+{{ current_version('campaign', key=['campaign_id']) }}

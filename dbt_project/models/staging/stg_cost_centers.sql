@@ -1,0 +1,1 @@
+{{ current_version('cost_center', key=['cost_center_id']) }}

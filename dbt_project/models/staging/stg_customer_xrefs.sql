@@ -1,0 +1,1 @@
+{{ current_version('customer_xref', key=['source_customer_key', 'key_kind']) }}

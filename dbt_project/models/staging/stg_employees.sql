@@ -1,0 +1,1 @@
+{{ current_version('employee', key=['employee_id']) }}

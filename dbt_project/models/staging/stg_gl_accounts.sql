@@ -1,0 +1,1 @@
+{{ current_version('gl_account', key=['gl_account_number']) }}

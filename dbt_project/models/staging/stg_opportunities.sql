@@ -1,0 +1,1 @@
+{{ current_version('opportunity', key=['opportunity_id']) }}

@@ -1,0 +1,1 @@
+{{ current_version('payment_application', key=['payment_application_id']) }}

@@ -1,0 +1,1 @@
+{{ current_version('payment', key=['payment_id']) }}

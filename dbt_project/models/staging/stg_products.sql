@@ -1,0 +1,1 @@
+{{ current_version('product', key=['product_id']) }}

@@ -1,0 +1,1 @@
+{{ current_version('service_case', key=['case_id']) }}

@@ -1,0 +1,1 @@
+{{ current_version('survey_response', key=['survey_response_id']) }}

@@ -1,0 +1,1 @@
+{{ current_version('timesheet', key=['timesheet_id']) }}
