@@ -1,0 +1,1 @@
+"""The generator behind write_extracts.py; start reading there."""
