@@ -1,0 +1,28 @@
+with
+
+activities as (
+
+    select * from {{ ref('stg_activities') }}
+
+),
+
+-- Only what took place costs anything; a source that does not say is taken to log what took place.
+customer_activities as (
+
+    select
+        activities.source_instance,
+        activities.activity_id,
+        activities.activity_type,
+        {{ resolved_customer('activities') }} as customer_id,
+        activities.activity_date,
+        {{ month_of('activities.activity_date') }} as month,
+        coalesce(activities.duration_minutes, 0) as duration_minutes
+
+    from activities
+    {{ join_customer_keys('activities') }}
+
+    where coalesce(activities.is_completed, true)
+
+)
+
+select * from customer_activities

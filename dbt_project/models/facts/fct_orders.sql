@@ -1,0 +1,27 @@
+with
+
+invoices as (
+
+    select * from {{ ref('fct_invoices') }}
+
+),
+
+-- A credit or debit note corrects an order; it is none.
+orders as (
+
+    select
+        source_instance,
+        order_id,
+        customer_id,
+        min(invoice_date) as order_date,
+        min(month) as month
+
+    from invoices
+
+    where document_type = 'invoice'
+
+    group by source_instance, order_id, customer_id
+
+)
+
+select * from orders

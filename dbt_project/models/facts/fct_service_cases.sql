@@ -1,0 +1,29 @@
+with
+
+service_cases as (
+
+    select * from {{ ref('stg_service_cases') }}
+
+),
+
+customer_service_cases as (
+
+    select
+        service_cases.source_instance,
+        service_cases.case_id,
+        {{ resolved_customer('service_cases') }} as customer_id,
+        service_cases.opened_at,
+        cast(service_cases.opened_at as date) as opened_date,
+        {{ month_of('service_cases.opened_at') }} as month,
+        coalesce(service_cases.handling_minutes, 0) as handling_minutes,
+        service_cases.case_type,
+        service_cases.origin,
+        service_cases.status_class,
+        coalesce(service_cases.is_escalated, false) as is_escalated
+
+    from service_cases
+    {{ join_customer_keys('service_cases') }}
+
+)
+
+select * from customer_service_cases

@@ -1,0 +1,157 @@
+with
+
+dim_customers as (
+
+    select * from {{ ref('dim_customers') }}
+
+),
+
+orders as (
+
+    select * from {{ ref('fct_orders') }}
+
+),
+
+customer_profitability as (
+
+    select * from {{ ref('customer_profitability') }}
+
+),
+
+as_of as (
+
+    select * from {{ ref('as_of') }}
+
+),
+
+company as (
+
+    select * from {{ source('rules', 'company') }}
+
+),
+
+customer_rfm as (
+
+    select * from {{ source('analytics', 'customer_rfm') }}
+
+),
+
+customer_clv as (
+
+    select * from {{ source('analytics', 'customer_clv') }}
+
+),
+
+churn_risk as (
+
+    select * from {{ source('analytics', 'churn_risk') }}
+
+),
+
+order_dates as (
+
+    select
+        orders.customer_id,
+        min(orders.order_date) as first_order_date,
+        max(orders.order_date) as last_order_date
+
+    from orders
+    inner join as_of
+        on orders.order_date <= as_of.as_of_date
+
+    group by orders.customer_id
+
+),
+
+known_months as (
+
+    select
+        customer_profitability.*,
+        customer_profitability.direct_cost_to_serve
+        + customer_profitability.activity_cost_variable
+        + customer_profitability.activity_cost_fixed as cost_to_serve,
+        customer_profitability.month >= {{ months_before('as_of.as_of_month', 11) }} as is_recent
+
+    from customer_profitability
+    inner join as_of
+        on customer_profitability.month <= as_of.as_of_month
+
+),
+
+sums as (
+
+    select
+        customer_id,
+        sum(order_count) filter (where is_recent) as orders_12m,
+        sum(net_revenue) filter (where is_recent) as net_revenue_12m,
+        sum(cost_of_goods_sold) filter (where is_recent) as cost_of_goods_sold_12m,
+        sum(gross_margin) filter (where is_recent) as gross_margin_12m,
+        sum(cost_to_serve) filter (where is_recent) as cost_to_serve_12m,
+        sum(operating_profit) filter (where is_recent) as operating_profit_12m,
+        sum(net_revenue) as net_revenue_total,
+        sum(operating_profit) as operating_profit_total
+
+    from known_months
+
+    group by customer_id
+
+),
+
+customers as (
+
+    select
+        dim_customers.customer_id,
+        as_of.as_of_date,
+        case when company.publish_customer_name then dim_customers.customer_name end
+            as customer_name,
+        dim_customers.is_in_crm,
+        dim_customers.is_deleted,
+        dim_customers.segment,
+        dim_customers.level,
+        dim_customers.industry,
+        dim_customers.country,
+        dim_customers.region,
+        dim_customers.city,
+        dim_customers.acquisition_source,
+        dim_customers.acquired_date,
+        dim_customers.owner_ref,
+        dim_customers.source_instance,
+        dim_customers.source_customer_id,
+        order_dates.first_order_date,
+        order_dates.last_order_date,
+        cast(coalesce(sums.orders_12m, 0) as bigint) as orders_12m,
+        cast(coalesce(sums.net_revenue_12m, 0) as decimal(22, 4)) as net_revenue_12m,
+        cast(coalesce(sums.cost_of_goods_sold_12m, 0) as decimal(22, 4)) as cost_of_goods_sold_12m,
+        cast(coalesce(sums.gross_margin_12m, 0) as decimal(22, 4)) as gross_margin_12m,
+        cast(coalesce(sums.cost_to_serve_12m, 0) as decimal(22, 2)) as cost_to_serve_12m,
+        cast(coalesce(sums.operating_profit_12m, 0) as decimal(22, 4)) as operating_profit_12m,
+        cast(coalesce(sums.net_revenue_total, 0) as decimal(22, 4)) as net_revenue_total,
+        cast(coalesce(sums.operating_profit_total, 0) as decimal(22, 4)) as operating_profit_total,
+        cast(customer_rfm.rfm_tier as varchar) as rfm_tier,
+        cast(customer_clv.clv_discounted as double) as clv_discounted,
+        cast(churn_risk.churn_probability as double) as churn_probability,
+        cast(churn_risk.churn_rank as bigint) as churn_rank
+
+    from dim_customers
+    cross join as_of
+    cross join company
+    left join order_dates
+        on dim_customers.customer_id = order_dates.customer_id
+    left join sums
+        on dim_customers.customer_id = sums.customer_id
+    left join customer_rfm
+        on
+            dim_customers.customer_id = customer_rfm.customer_id
+            and as_of.as_of_date = customer_rfm.as_of_date
+    left join customer_clv
+        on
+            dim_customers.customer_id = customer_clv.customer_id
+            and as_of.as_of_date = customer_clv.as_of_date
+    left join churn_risk
+        on
+            dim_customers.customer_id = churn_risk.customer_id
+            and as_of.as_of_date = churn_risk.as_of_date
+
+)
+
+select * from customers
