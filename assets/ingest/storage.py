@@ -102,6 +102,24 @@ def relation(raw: Path, contract: Contract, entity: str) -> str:
     return f"select {columns} from read_parquet([{files}], union_by_name = true, hive_partitioning = false)"
 
 
+def registry_relation(raw: Path) -> str:
+    """SQL of the file registry: one row per delivered file of every load, from the loads' own footers."""
+    loads = ", ".join(literal(str(path)) for path in sorted(raw.glob(f"*/*/*/{LOAD_FILE}")))
+    entries = (
+        f"select decode(value)::json as entry from parquet_kv_metadata([{loads}]) where decode(key) = '{REGISTRY_KEY}'"
+        if loads
+        else "select null::json as entry limit 0"
+    )
+    texts = ", ".join(f"entry ->> '$.{name}' as {name}" for name in ("entity", "source", "dialect", "load_id"))
+    counts = ("rows_in", "rows_out", "rows_quarantined", "rows_left_out")
+    rows = ", ".join(f"(entry ->> '$.{name}')::bigint as {name}" for name in counts)
+    return (
+        f"select {texts}, (entry ->> '$.extract_date')::date as extract_date, file ->> '$.name' as file_name, "
+        f"(file ->> '$.size')::bigint as size_bytes, file ->> '$.sha256' as sha256, {rows} "
+        f"from (select entry, unnest(from_json(entry -> '$.files', '[\"json\"]')) as file from ({entries}))"
+    )
+
+
 def flush(path: Path) -> None:
     """Make a file, or a folder's list of names, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,0 +1,170 @@
+"""The assets of the analytics layer: read summaries the marts have made, call a pure function, write its table.
+
+The functions (`rfm`, `clv`, `churn`) know nothing of Dagster or of the warehouse and see nothing after the as-of date.
+"""
+
+from collections.abc import Callable
+
+import dagster as dg
+import duckdb
+import pandas as pd
+
+from assets.analytics import churn, clv, rfm
+from assets.company import Value
+from assets.ingest.sql import identifier
+from pipelines.resources import Workspace, owners
+
+NOT_A_CUSTOMER = "UNMATCHED"
+"""The line that collects money without any customer; it has no behaviour to score."""
+
+ORDERS = f"""
+    select customer_id, order_id, min(invoice_date) as order_date, sum(net_amount) as net_revenue
+    from facts.fct_invoice_lines
+    where customer_id <> '{NOT_A_CUSTOMER}'
+    group by customer_id, order_id
+"""
+
+MONTHLY_PROFIT = f"""
+    select
+        customer_id,
+        month,
+        net_revenue,
+        net_revenue - operating_profit as cost
+    from marts.customer_profitability
+    where customer_id <> '{NOT_A_CUSTOMER}'
+"""
+
+PROFIT_12M = """
+    select customer_id, sum(operating_profit) as profit_12m
+    from marts.customer_profitability, facts.as_of
+    where month > as_of_month - interval 12 month and month <= as_of_month
+    group by customer_id
+"""
+
+Score = Callable[[duckdb.DuckDBPyConnection, Workspace], pd.DataFrame]
+
+
+def _value_settings(workspace: Workspace) -> Value:
+    return workspace.company().value
+
+
+def _rfm(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> pd.DataFrame:
+    return rfm.score(connection.execute(ORDERS).df(), workspace.as_of(), tiers=rfm.read_tiers())
+
+
+def _clv(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> pd.DataFrame:
+    settings = _value_settings(workspace)
+    return clv.value(
+        connection.execute(MONTHLY_PROFIT).df(),
+        workspace.as_of(),
+        discount_rate=settings.discount_rate,
+        horizon_months=settings.horizon_months,
+    )
+
+
+def _churn(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> pd.DataFrame:
+    return churn.recency_baseline(
+        connection.execute(ORDERS).df(),
+        workspace.as_of(),
+        horizon_days=_value_settings(workspace).churn_horizon_days,
+        profit_12m=connection.execute(PROFIT_12M).df(),
+    )
+
+
+def _score_asset(
+    name: str, description: str, inputs: tuple[str, ...], types: dict[str, str], score: Score
+) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["analytics", name],
+        deps=[dg.AssetKey(key.split(".")) for key in inputs],
+        group_name="analytics",
+        owners=owners()["analytics"],
+        kinds={"python", "pandas", "duckdb"},
+        description=description,
+        metadata={"columns": dg.MetadataValue.json(types)},
+    )
+    def scored(workspace: Workspace) -> dg.MaterializeResult:
+        with workspace.warehouse(read_only=True) as connection:
+            frame = score(connection, workspace)
+        write_table(workspace, name, frame, types)
+        return dg.MaterializeResult(metadata={"dagster/row_count": len(frame), "relation": f"analytics.{name}"})
+
+    return scored
+
+
+def write_table(workspace: Workspace, name: str, frame: pd.DataFrame, types: dict[str, str]) -> None:
+    """Replace analytics.<name> in one transaction, in the declared columns and types, ordered by customer."""
+    columns = ", ".join(
+        f"cast({identifier(column)} as {kind}) as {identifier(column)}" for column, kind in types.items()
+    )
+    with workspace.warehouse() as connection:
+        connection.execute("create schema if not exists analytics")
+        connection.register("frame", frame)
+        connection.execute(
+            f"create or replace table analytics.{identifier(name)} as select {columns} from frame order by customer_id"
+        )
+
+
+_MONEY = "DECIMAL(22,4)"
+
+ASSETS = [
+    _score_asset(
+        "customer_rfm",
+        "One row per customer who ever bought: days since the last purchase, orders and net revenue of the last 12 "
+        "months, their scores from 1 to 5 and the tier of the cell.",
+        ("facts.fct_invoice_lines", "facts.as_of"),
+        {
+            "customer_id": "VARCHAR",
+            "as_of_date": "DATE",
+            "days_since_last_purchase": "BIGINT",
+            "orders_12m": "BIGINT",
+            "net_revenue_12m": _MONEY,
+            "recency_score": "INTEGER",
+            "frequency_score": "INTEGER",
+            "monetary_score": "INTEGER",
+            "rfm_cell": "VARCHAR",
+            "rfm_tier": "VARCHAR",
+            "rfm_tier_zh": "VARCHAR",
+        },
+        _rfm,
+    ),
+    _score_asset(
+        "customer_clv",
+        "One row per customer with revenue or cost: profit so far, lifetime value by the customary formula and as "
+        "discounted cash flow, after every cost traced to the customer.",
+        ("marts.customer_profitability", "facts.as_of"),
+        {
+            "customer_id": "VARCHAR",
+            "as_of_date": "DATE",
+            "historic_profit": _MONEY,
+            "months_observed": "BIGINT",
+            "average_annual_profit": _MONEY,
+            "expected_lifespan_years": "DOUBLE",
+            "clv_formula": _MONEY,
+            "monthly_retention": "DOUBLE",
+            "expected_monthly_profit": _MONEY,
+            "clv_discounted": _MONEY,
+            "horizon_months": "INTEGER",
+            "discount_rate": "DOUBLE",
+        },
+        _clv,
+    ),
+    _score_asset(
+        "churn_risk",
+        "One row per customer who ever bought: probability of no purchase in the horizon, by the time since the last "
+        "one, and the profit that would be lost, ranked.",
+        ("facts.fct_invoice_lines", "marts.customer_profitability", "facts.as_of"),
+        {
+            "customer_id": "VARCHAR",
+            "as_of_date": "DATE",
+            "horizon_days": "INTEGER",
+            "days_since_last_purchase": "BIGINT",
+            "churn_probability": "DOUBLE",
+            "expected_profit": _MONEY,
+            "expected_profit_lost": _MONEY,
+            "churn_rank": "INTEGER",
+            "model": "VARCHAR",
+        },
+        _churn,
+    ),
+]

@@ -1,0 +1,90 @@
+"""The last asset: a release of everything published, made only when the gate says yes to exactly this content."""
+
+import base64
+import datetime
+import io
+import json
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from assets import gate
+from assets.company import company_hash
+from assets.publish.lists import lists
+from assets.publish.release import prune, publish
+from assets.publish.report import render
+from assets.publish.tables import PUBLISHED, asset_key
+from assets.quality_gate import required_dbt_tests
+from pipelines.resources import DBT_MANIFEST, EXPECTATIONS, Workspace, git_commit, owners
+
+WHALE_CURVE = """
+    select customer_rank, cumulative_profit
+    from marts.whale_curve
+    where profit_level = 'operating_profit' and period = 'all'
+    order by customer_rank
+"""
+
+
+@dg.asset(
+    key=["release", "current"],
+    deps=[asset_key(table) for table in PUBLISHED],
+    group_name="release",
+    owners=owners()["engineering"],
+    kinds={"parquet", "duckdb"},
+    description="The published release: an immutable folder of Parquet, one DuckDB file, the report and the lists, "
+    "swapped in whole. It asks the quality gate itself, so it cannot be made around it.",
+)
+def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    company = workspace.company()
+    as_of = workspace.as_of()
+    with workspace.warehouse() as connection:
+        published = publish(
+            connection,
+            workspace.releases,
+            as_of=as_of,
+            company=company.company,
+            run_id=context.run_id,
+            git_sha=git_commit() or "not a git checkout",
+            hashes={"company": company_hash(workspace.company_folder)},
+            tables=PUBLISHED,
+            suites=gate.load_suites(EXPECTATIONS),
+            required_checks=required_dbt_tests(json.loads(DBT_MANIFEST.read_text())),
+            report_html=render(connection),
+            lists=lists(connection),
+            # Noted for people; nothing is computed from it and the release id does not depend on it.
+            published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+        plot = _whale_curve_plot(connection)
+    removed = prune(workspace.releases, company.releases.keep)
+    tables = published.manifest["tables"]
+    return dg.MaterializeResult(
+        metadata={
+            "release_id": published.release_id,
+            "new_content": published.created,
+            "folder": dg.MetadataValue.path(str(published.path)),
+            "report": dg.MetadataValue.url((published.path / "report.html").as_uri()),
+            "as_of_date": as_of.isoformat(),
+            "dagster/row_count": sum(table["rows"] for table in tables.values()),
+            "rows": dg.MetadataValue.json({name: table["rows"] for name, table in tables.items()}),
+            "pruned_releases": len(removed),
+            "whale_curve": dg.MetadataValue.md(f"![whale curve](data:image/png;base64,{plot})"),
+        }
+    )
+
+
+def _whale_curve_plot(connection: duckdb.DuckDBPyConnection) -> str:
+    """Cumulative operating profit over customers from best to worst, as a PNG in base64."""
+    from matplotlib.figure import Figure
+
+    curve: Any = connection.execute(WHALE_CURVE).df()
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(curve["customer_rank"], curve["cumulative_profit"].astype(float), color="#0b5c7a", linewidth=2)
+    axes.axhline(0, color="#888888", linewidth=0.8)
+    axes.set_xlabel("customers, best first")
+    axes.set_ylabel("cumulative operating profit")
+    axes.spines[["top", "right"]].set_visible(False)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=110)
+    return base64.b64encode(image.getvalue()).decode()

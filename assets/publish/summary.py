@@ -1,0 +1,179 @@
+"""A release on one screen: best and worst customers, the whale curve's peak, and the identity with the ledger.
+
+Read from the published tables only, so that what is printed is what every other reader sees.
+"""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+
+from assets.errors import WhalecurveError
+from assets.publish.release import DATABASE, current
+
+SHOWN_CUSTOMERS = 5
+NAME_WIDTH = 30
+
+
+def open_release(releases: Path) -> tuple[Path, duckdb.DuckDBPyConnection]:
+    """The current release's folder and its database, read-only. Raises WhalecurveError when nothing is published."""
+    release = current(releases)
+    if release is None:
+        raise WhalecurveError(f"There is no release in {releases} yet: run `whalecurve run` first.")
+    return release.path, duckdb.connect(str(release.path / DATABASE), read_only=True)
+
+
+def summary(releases: Path) -> str:
+    """The text `whalecurve run` ends with."""
+    folder, connection = open_release(releases)
+    with connection:
+        parts = [
+            _heading(connection, folder),
+            _customers(connection),
+            _whale_curve(connection),
+            _ledger(connection),
+            _warnings(connection),
+            f"Release   {_shown(folder)}\nReport    {_shown(folder / 'report.html')}",
+        ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _heading(connection: duckdb.DuckDBPyConnection, folder: Path) -> str:
+    row = connection.execute("select max(as_of_date) from customers").fetchone()
+    assert row is not None
+    totals = connection.execute(
+        "select count(distinct customer_id), sum(net_revenue), sum(gross_margin), sum(operating_profit) "
+        "from customer_profitability"
+    ).fetchone()
+    assert totals is not None
+    customers, revenue, margin, profit = totals
+    return (
+        f"As of {row[0]}: {customers:,} customers, net revenue {revenue:,.2f}, gross margin {margin:,.2f}, "
+        f"operating profit {profit:,.2f}."
+    )
+
+
+def _customers(connection: duckdb.DuckDBPyConnection) -> str:
+    """The best and the worst customers over all time."""
+    rows = connection.execute(
+        """
+        with totals as (
+            select
+                customer_id,
+                sum(net_revenue) as revenue,
+                sum(gross_margin) as margin,
+                sum(direct_cost_to_serve + activity_cost_variable + activity_cost_fixed) as cost,
+                sum(operating_profit) as profit
+            from customer_profitability
+            group by customer_id
+        )
+        select
+            totals.customer_id,
+            coalesce(customers.customer_name, '') as customer_name,
+            revenue, margin, cost, profit,
+            row_number() over (order by profit desc, totals.customer_id) as place,
+            count(*) over () as customer_count
+        from totals left join customers using (customer_id)
+        qualify place <= $shown or place > customer_count - $shown
+        order by place
+        """,
+        {"shown": SHOWN_CUSTOMERS},
+    ).fetchall()
+    named = any(row[1] for row in rows)
+    width = NAME_WIDTH if named else 0
+    title = f"{'customer':<10}{_padded('name', width)}{'net revenue':>16}{'gross margin':>16}{'cost to serve':>16}"
+    lines = [f"{title}{'profit':>16}"]
+    for position, (customer, name, revenue, margin, cost, profit, place, count) in enumerate(rows):
+        if position and place - rows[position - 1][6] > 1:
+            lines.append(f"{'...':<10}{place - rows[position - 1][6] - 1:,} more customers of {count:,}")
+        figures = "".join(f"{amount:>16,.2f}" for amount in (revenue, margin, cost, profit))
+        lines.append(f"{customer:<10}{_padded(name, width)}{figures}")
+    return "\n".join(lines)
+
+
+def _whale_curve(connection: duckdb.DuckDBPyConnection) -> str:
+    """Where cumulative profit peaks: in percent of the total, or in money when the total is not positive."""
+    row = connection.execute(
+        """
+        select
+            max(cumulative_profit) filter (is_peak), max(customer_rank) filter (is_peak),
+            max(customer_rank), any_value(total_profit)
+        from whale_curve
+        where profit_level = 'operating_profit' and period = 'all'
+        """
+    ).fetchone()
+    assert row is not None
+    peak, rank, count, total = row
+    if peak is None:
+        return "Whale curve: no customer earns anything yet."
+    share = f"{peak / total:.1%} of the total" if total > 0 else "while all together lose money"
+    return (
+        f"Whale curve: the best {rank:,} of {count:,} customers earn {peak:,.2f}, {share}; "
+        f"the other {count - rank:,} cost {peak - total:,.2f} of it."
+    )
+
+
+def _ledger(connection: duckdb.DuckDBPyConnection) -> str:
+    """The identity every release is gated on, from three independent places: ledger lines, pools, and cost lines."""
+    row = connection.execute(
+        """
+        select
+            (select sum(amount_cents) from pool_cost_lines),
+            (select sum(actual_amount) from cost_pools),
+            (select sum(amount) from customer_cost_lines),
+            (select sum(amount) from residual_cost_lines)
+        """
+    ).fetchone()
+    assert row is not None
+    ledger = Decimal(row[0] or 0) / 100
+    pools, customers, residual = (amount or Decimal(0) for amount in row[1:])
+    lines = [
+        "ledger cost = on customers + residual lines",
+        f"  ledger      {ledger:>18,.2f}",
+        f"  cost pools  {pools:>18,.2f}",
+        f"  assigned    {customers + residual:>18,.2f}  = {customers:,.2f} on customers + {residual:,.2f} on residual lines",
+    ]
+    residuals = connection.execute(
+        "select residual_line, sum(amount) from residual_cost_lines group by residual_line order by sum(amount) desc"
+    ).fetchall()
+    lines += [f"      {amount:>16,.2f}  {name}" for name, amount in residuals]
+    return "\n".join(lines)
+
+
+def _warnings(connection: duckdb.DuckDBPyConnection) -> str:
+    """Reconciliation checks that do not tie and that the company lets pass as warnings."""
+    rows = connection.execute(
+        """
+        select check_name, count(*), sum(ledger_amount), sum(assigned_amount), any_value(reason)
+        from reconciliation
+        where status = 'warn'
+        group by check_name
+        order by check_name
+        """
+    ).fetchall()
+    return "\n".join(
+        f"WARNING  {name} does not tie in {months} months: ledger {ledger:,.2f}, here {assigned:,.2f}, "
+        f"difference {ledger - assigned:,.2f}. {reason or ''}".rstrip()
+        for name, months, ledger, assigned, reason in rows
+    )
+
+
+def _padded(text: str, width: int) -> str:
+    """`text` cut and padded to `width` columns of a terminal, where a Chinese character takes two."""
+    import unicodedata
+
+    shown, used = "", 0
+    for character in text:
+        columns = 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if used + columns > width - 2:
+            break
+        shown, used = shown + character, used + columns
+    return shown + " " * (width - used)
+
+
+def _shown(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

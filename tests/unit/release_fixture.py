@@ -1,0 +1,313 @@
+"""A small warehouse with every published table, for the tests of gate, release, lists and report.
+
+Sixty customers over two years, with a ledger whose every cent is on a customer or on a residual line. All tables
+derive from one list of orders and one of pools, so that the identities between them hold.
+"""
+
+import atexit
+import datetime
+import functools
+import random
+import shutil
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+
+from assets import gate
+from assets.analytics import churn, clv, rfm
+
+AS_OF = datetime.date(2026, 6, 30)
+EXPECTATIONS = Path(__file__).resolve().parents[2] / "expectations"
+
+RELATIONS = {
+    "customers": "overview.customers",
+    "customer_profitability": "marts.customer_profitability",
+    "customer_cost_lines": "marts.customer_cost_lines",
+    "residual_cost_lines": "marts.residual_cost_lines",
+    "cost_pools": "marts.cost_pools",
+    "pool_cost_lines": "costing.pool_cost_lines",
+    "driver_quantities": "costing.driver_quantities",
+    "reconciliation": "marts.reconciliation",
+    "whale_curve": "marts.whale_curve",
+    "customer_rfm": "analytics.customer_rfm",
+    "customer_clv": "analytics.customer_clv",
+    "churn_risk": "analytics.churn_risk",
+}
+
+NAMES = {
+    0: "<script>alert('stolen')</script>",
+    1: '=HYPERLINK("http://example.invalid")',
+    2: "海港松木贸易有限公司",
+    3: "+49 Werkzeug GmbH & Co. KG",
+}
+
+POOLS = """
+    values ('warehouse', 'Warehouse picking', 'activity', 'invoice_lines', 'lines', 'variable', 1250000),
+           ('support', 'Customer support', 'activity', 'service_cases', 'cases', 'fixed', 640000),
+           ('key_account', 'Key account visits', 'direct', null, null, 'variable', 210000),
+           ('headquarters', 'Headquarters', 'sustaining', null, null, 'sustaining', 430000)
+"""
+
+DERIVED = f"""
+    create schema costing; create schema marts; create schema overview; create schema analytics; create schema rules;
+
+    create table rules.company as select
+        'test' as company, 'Harbour Pine <Trading> & Sons' as company_name, 'CNY' as base_currency,
+        0.10::double as discount_rate, 36 as horizon_months, 90 as churn_horizon_days,
+        true as publish_customer_name, date '2024-07-01' as first_business_date;
+
+    create table pools as select * from ({POOLS})
+        as pools(pool_id, pool_name, stage, driver_id, driver_unit, behaviour, monthly_cents);
+    create table months as select distinct month from orders;
+
+    create table costing.driver_quantities as
+        select month, 'invoice_lines' as driver_id, customer_id, sum(lines)::bigint as quantity,
+            0::bigint as floored_quantity, count(*)::bigint as source_row_count
+        from orders group by all
+        union all
+        select month, 'service_cases', customer_id, sum(cases)::bigint, 0, count(*)
+        from orders where cases > 0 group by all;
+
+    create table shares as
+        select pools.*, month, customer_id, quantity, sum(quantity) over (partition by pool_id, month) as total,
+            (monthly_cents * quantity // sum(quantity) over (partition by pool_id, month))::bigint as cents
+        from pools join costing.driver_quantities using (driver_id)
+        where stage = 'activity'
+        union all
+        select pools.*, month, min(customer_id), null, null, monthly_cents::bigint
+        from pools cross join orders where stage = 'direct' group by all;
+
+    create table marts.customer_cost_lines as
+        select customer_id, month, pool_id, pool_name, stage, behaviour, driver_id, driver_unit,
+            quantity as driver_quantity, total::bigint as total_driver_quantity,
+            (monthly_cents / 100)::decimal(22, 2) as pool_amount, (cents / 100)::decimal(22, 2) as amount,
+            (monthly_cents / 100 / total)::double as rate, 0 as rounding_cents
+        from shares;
+
+    create table marts.residual_cost_lines as
+        select months.month, pools.pool_id,
+            case pools.stage when 'sustaining' then 'SUSTAINING:facility' else 'UNUSED:' || pools.pool_id end
+                as residual_line,
+            ((pools.monthly_cents - coalesce(sum(cents), 0)) / 100)::decimal(22, 2) as amount,
+            null::bigint as driver_quantity, null::bigint as total_driver_quantity
+        from pools cross join months
+        left join shares on shares.pool_id = pools.pool_id and shares.month = months.month
+        group by months.month, pools.pool_id, pools.stage, pools.monthly_cents
+        having pools.monthly_cents <> coalesce(sum(cents), 0);
+
+    create table costing.pool_cost_lines as
+        select month, pool_id, 'J-' || pool_id || '-' || month as journal_id, 1 as journal_line_number,
+            '6' || length(pool_id) as gl_account_number, pool_name as gl_account_name, 'CC1' as cost_center_id,
+            null::varchar as customer_id, pool_name as je_line_description, monthly_cents::bigint as amount_cents,
+            'gl.csv' as source_file, row_number() over (order by month, pool_id)::bigint as source_row
+        from pools cross join months;
+
+    create table marts.cost_pools as
+        select months.month, pools.pool_id, pool_name, stage, behaviour, driver_id, driver_unit,
+            (monthly_cents / 100)::decimal(22, 2) as actual_amount,
+            (monthly_cents / 100 * 0.97)::decimal(22, 2) as budget_amount,
+            coalesce((select sum(amount) from marts.customer_cost_lines as lines
+                where lines.pool_id = pools.pool_id and lines.month = months.month), 0)::decimal(22, 2)
+                as on_customers_amount,
+            coalesce((select sum(amount) from marts.residual_cost_lines as lines where lines.pool_id = pools.pool_id
+                and lines.month = months.month and residual_line like 'UNUSED%'), 0)::decimal(22, 2) as unused_amount,
+            coalesce((select sum(amount) from marts.residual_cost_lines as lines where lines.pool_id = pools.pool_id
+                and lines.month = months.month and residual_line like 'SUST%'), 0)::decimal(22, 2) as sustaining_amount,
+            0::decimal(22, 2) as unallocated_amount, 900::bigint as used_quantity,
+            1000::decimal(20, 6) as capacity_quantity, 100::decimal(20, 6) as unused_quantity,
+            0.5::double as rate, false as is_overloaded
+        from pools cross join months;
+
+    create table marts.customer_profitability as
+        with sales as (
+            select customer_id, month, count(*)::bigint as order_count, sum(lines)::bigint as invoice_line_count,
+                sum(lines)::decimal(20, 6) as quantity, sum(list_revenue)::decimal(22, 4) as list_revenue,
+                sum(discounts)::decimal(22, 4) as discounts, sum(net_revenue)::decimal(22, 4) as net_revenue,
+                sum(cost)::decimal(22, 4) as cost_of_goods_sold
+            from orders group by all
+        ), costs as (
+            select customer_id, month,
+                coalesce(sum(amount) filter (stage = 'direct'), 0) as direct,
+                coalesce(sum(amount) filter (stage = 'activity' and behaviour = 'variable'), 0) as variable,
+                coalesce(sum(amount) filter (stage = 'activity' and behaviour <> 'variable'), 0) as fixed
+            from marts.customer_cost_lines group by all
+        )
+        select customer_id, month, order_count, invoice_line_count, quantity, list_revenue, discounts, net_revenue,
+            cost_of_goods_sold, (net_revenue - cost_of_goods_sold)::decimal(22, 4) as gross_margin,
+            coalesce(direct, 0)::decimal(22, 2) as direct_cost_to_serve,
+            coalesce(variable, 0)::decimal(22, 2) as activity_cost_variable,
+            coalesce(fixed, 0)::decimal(22, 2) as activity_cost_fixed,
+            (net_revenue - cost_of_goods_sold - coalesce(direct, 0) - coalesce(variable, 0) - coalesce(fixed, 0))
+                ::decimal(22, 4) as contribution_after_cost_to_serve,
+            (net_revenue - cost_of_goods_sold - coalesce(direct, 0) - coalesce(variable, 0) - coalesce(fixed, 0))
+                ::decimal(22, 4) as operating_profit
+        from sales left join costs using (customer_id, month);
+
+    create table marts.whale_curve as
+        with periods as (
+            select 'all' as period, date '1900-01-01' as first_month
+            union all select 'last_12_months', date '2025-07-01'
+        ), profits as (
+            select 'operating_profit' as profit_level, period, customer_id, sum(operating_profit) as profit
+            from marts.customer_profitability join periods on month >= first_month group by all
+            union all
+            select 'gross_margin', period, customer_id, sum(gross_margin)
+            from marts.customer_profitability join periods on month >= first_month group by all
+        ), ranked as (
+            select *, row_number() over curve as customer_rank,
+                sum(profit) over (curve rows unbounded preceding) as cumulative_profit,
+                sum(profit) over (partition by profit_level, period) as total_profit
+            from profits window curve as (partition by profit_level, period order by profit desc, customer_id)
+        )
+        select profit_level, period, customer_rank, customer_id, profit::decimal(22, 4) as profit,
+            cumulative_profit::decimal(22, 4) as cumulative_profit, total_profit::decimal(22, 4) as total_profit,
+            case when total_profit > 0 then cumulative_profit::double / total_profit::double end as cumulative_share,
+            cumulative_profit = max(cumulative_profit) over (partition by profit_level, period) as is_peak
+        from ranked;
+
+    create table marts.reconciliation as
+        with assigned as (
+            select month, sum(amount) as on_customers from marts.customer_cost_lines group by all
+        ), residual as (
+            select month, sum(amount) as on_residual from marts.residual_cost_lines group by all
+        ), ledger as (
+            select month, sum(amount_cents) / 100 as booked from costing.pool_cost_lines group by all
+        )
+        select month, 'cost_allocation' as check_name, booked::decimal(22, 4) as ledger_amount,
+            on_customers::decimal(22, 4) as assigned_amount, on_residual::decimal(22, 4) as residual_amount,
+            0::decimal(22, 4) as difference, 0::decimal(22, 4) as tolerance, 'error' as severity, 'pass' as status,
+            null::varchar as reason
+        from ledger join assigned using (month) join residual using (month)
+        union all
+        select month, 'cost_of_goods_sold', 1000.5, 990, 0, 10.5, 0, 'warn', 'warn', 'Freight is booked with goods.'
+        from months;
+"""
+
+OVERVIEW = """
+    create table overview.customers as
+        select dim.customer_id, date '2026-06-30' as as_of_date, customer_name, true as is_in_crm,
+            false as is_deleted, segment, 'A' as level, 'Retail' as industry, 'China' as country, 'East' as region,
+            'Ningbo' as city, 'Fair' as acquisition_source, date '2024-07-01' as acquired_date, owner_ref,
+            'crm' as source_instance, '003' || dim.customer_id as source_customer_id, first_order_date,
+            last_order_date, orders_12m, net_revenue_12m::decimal(22, 4) as net_revenue_12m,
+            coalesce(goods, 0)::decimal(22, 4) as cost_of_goods_sold_12m,
+            coalesce(margin, 0)::decimal(22, 4) as gross_margin_12m,
+            coalesce(served, 0)::decimal(22, 4) as cost_to_serve_12m,
+            coalesce(profit, 0)::decimal(22, 4) as operating_profit_12m,
+            net_revenue_total::decimal(22, 4) as net_revenue_total,
+            operating_profit_total::decimal(22, 4) as operating_profit_total, rfm_tier,
+            clv_discounted::decimal(22, 4) as clv_discounted, churn_probability, churn_rank
+        from dim
+        join analytics.customer_rfm using (customer_id)
+        join (select customer_id, clv_discounted from analytics.customer_clv) using (customer_id)
+        join (select customer_id, churn_probability, churn_rank from analytics.churn_risk) using (customer_id)
+        join (select customer_id, min(order_date) as first_order_date, max(order_date) as last_order_date
+            from orders group by all) using (customer_id)
+        join (select customer_id, sum(net_revenue) as net_revenue_total, sum(operating_profit) as
+            operating_profit_total from marts.customer_profitability group by all) using (customer_id)
+        left join (select customer_id, sum(cost_of_goods_sold) as goods, sum(gross_margin) as margin,
+            sum(gross_margin - operating_profit) as served, sum(operating_profit) as profit
+            from marts.customer_profitability where month >= date '2025-07-01' group by all) using (customer_id);
+    drop table dim; drop table shares; drop table pools; drop table months;
+"""
+
+
+def build(path=":memory:", *, customers=60):
+    """A connection to a warehouse of its own, with `customers` customers (at least 40) and nothing recorded."""
+    connection = duckdb.connect(str(path), config={"threads": 2})
+    connection.execute(f"attach '{_template(customers)}' as template (read_only)")
+    own = "memory" if str(path) == ":memory:" else Path(path).stem
+    connection.execute(f"copy from database template to {own}")
+    connection.execute("detach template")
+    return connection
+
+
+@functools.cache
+def _template(customers, seed=7):
+    """The file all warehouses of one size are copied from: deriving the tables takes a second, a copy does not."""
+    chance = random.Random(seed)
+    orders = []
+    for number in range(customers):
+        rhythm = chance.choice([20, 45, 90, 200])
+        size = chance.lognormvariate(8.2, 1.0)
+        margin = chance.uniform(0.08, 0.45)
+        fussiness = chance.choice([0, 0, 1, 4])
+        day = datetime.date(2024, 7, 1) + datetime.timedelta(days=chance.randrange(60))
+        stops = AS_OF if chance.random() < 0.7 else datetime.date(2026, 1, 31)
+        while day <= stops:
+            listed = Decimal(f"{size * chance.uniform(0.6, 1.4):.4f}")
+            discount = (listed * chance.choice([0, 0, 5, 12]) / 100).quantize(Decimal("0.0001"))
+            cost = ((listed - discount) * Decimal(f"{1 - margin:.2f}")).quantize(Decimal("0.0001"))
+            lines, cases = chance.randrange(1, 9), chance.randrange(fussiness + 1)
+            orders.append(
+                (
+                    f"C{number:03}",
+                    day,
+                    day.replace(day=1),
+                    lines,
+                    cases,
+                    listed,
+                    discount,
+                    listed - discount,
+                    cost,
+                )
+            )
+            day += datetime.timedelta(days=max(1, round(chance.gauss(rhythm, rhythm / 4))))
+    path = Path(tempfile.mkdtemp(prefix="whalecurve-test-")) / "template.duckdb"
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    connection = duckdb.connect(str(path), config={"threads": 2})
+    connection.execute(
+        "create table orders (customer_id varchar, order_date date, month date, lines integer, cases integer, "
+        "list_revenue decimal(22, 4), discounts decimal(22, 4), net_revenue decimal(22, 4), cost decimal(22, 4))"
+    )
+    connection.executemany("insert into orders values (?, ?, ?, ?, ?, ?, ?, ?, ?)", orders)
+    connection.execute(DERIVED)
+    write_scores(connection)
+    names = [(f"C{n:03}", NAMES.get(n, f"Customer {n}"), "AB"[n % 2], f"U{n % 5}") for n in range(customers)]
+    connection.execute(
+        "create table dim (customer_id varchar, customer_name varchar, segment varchar, owner_ref varchar)"
+    )
+    connection.executemany("insert into dim values (?, ?, ?, ?)", names)
+    connection.execute(OVERVIEW)
+    connection.close()
+    return path
+
+
+def write_scores(connection):
+    """The analytics tables, computed by the project's own functions."""
+    purchases = connection.execute("select customer_id, order_date, net_revenue from orders").df()
+    monthly = connection.execute(
+        "select customer_id, month, net_revenue, net_revenue - operating_profit as cost "
+        "from marts.customer_profitability"
+    ).df()
+    profit = connection.execute(
+        "select customer_id, sum(operating_profit) as profit_12m from marts.customer_profitability "
+        "where month >= date '2025-07-01' group by all"
+    ).df()
+    scores = {
+        "customer_rfm": rfm.score(purchases, AS_OF, tiers=rfm.read_tiers()),
+        "customer_clv": clv.value(monthly, AS_OF, discount_rate=0.10, horizon_months=36),
+        "churn_risk": churn.recency_baseline(purchases, AS_OF, horizon_days=90, profit_12m=profit),
+    }
+    for table, frame in scores.items():
+        connection.register("frame", frame)
+        connection.execute(
+            f"create or replace table analytics.{table} as "
+            "select * replace (as_of_date::date as as_of_date) from frame order by customer_id"
+        )
+        connection.unregister("frame")
+
+
+def record_passes(connection, tables=None, *, as_of=AS_OF):
+    """Record every expectation as passed for the present content, as a gate that found nothing wrong would."""
+    suites = gate.load_suites(EXPECTATIONS)
+    for table, relation in (tables or RELATIONS).items():
+        passed = [
+            gate.CheckResult(item.check_name, table, item.severity, True, "0 rows", item.why)
+            for item in suites[table].expectations
+        ]
+        content = gate.fingerprint(connection, relation)
+        gate.record(connection, gate.EXPECTATIONS, passed, {table: content}, as_of=as_of)
+    return suites
