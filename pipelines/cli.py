@@ -1,0 +1,238 @@
+"""The `whalecurve` command: a thin face on the Dagster jobs and on the published releases.
+
+Exit status: 0 done, 1 the data or the gate said no (the reason is printed), 2 the call was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from assets.errors import WhalecurveError
+from pipelines.resources import (
+    COMPANY_VARIABLE,
+    DATA_VARIABLE,
+    DEFAULT_COMPANY,
+    PROJECT_ROOT,
+    Workspace,
+    configure_environment,
+    quiet_child_environment,
+)
+
+Arguments = argparse.Namespace
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    configure_environment(arguments.company, arguments.data)
+    try:
+        arguments.command(arguments)
+    except WhalecurveError as error:
+        print(f"whalecurve: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("whalecurve: interrupted; the last release is untouched, and running again goes on.", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away; that is its good right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--company", type=_folder, help=f"company folder (default: ${COMPANY_VARIABLE}, then companies/demo)"
+    )
+    shared.add_argument("--data", type=Path, help=f"data folder (default: ${DATA_VARIABLE}, then data/)")
+    parser = argparse.ArgumentParser(
+        prog="whalecurve",
+        description="Which customers make money, after every cost that can be traced to them.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, function: object, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, parents=[shared])
+        added.set_defaults(command=function)
+        return added
+
+    demo = command("demo", _demo, "Let the demo company write its extracts into the landing folder.")
+    demo.add_argument("--customers", type=int, default=2000, help="number of customers (default 2000)")
+    demo.add_argument("--lines", type=int, default=150_000, help="number of invoice lines (default 150000)")
+    demo.add_argument("--seed", type=int, default=7, help="seed of the made-up numbers (default 7)")
+
+    run = command(
+        "run", _run, "Run business dates: read, compute, pass the gate, publish. Default: all that is delivered."
+    )
+    run.add_argument("--date", type=_date, help="one business date")
+    run.add_argument("--from", dest="first", type=_date, help="first business date of a range, run at once")
+    run.add_argument("--to", dest="last", type=_date, help="last business date of the range")
+
+    command("summary", _summary, "Print what the current release says: customers, whale curve, ledger identity.")
+    ui = command("ui", _ui, "Open the Dagster UI on this company and data folder.")
+    ui.add_argument("--port", type=int, default=3000, help="port on the loopback address (default 3000)")
+
+    explain = command(
+        "explain", _explain, "Show where a customer's cost comes from, down to ledger lines and driver rows."
+    )
+    explain.add_argument("customer", help="customer id, such as C00042")
+    explain.add_argument("--month", type=_month, help="month, such as 2025-06 (default: the latest with cost)")
+    explain.add_argument("--pool", help="only this cost pool")
+
+    command("releases", _releases, "List the releases and say which one is current.")
+    rollback = command("rollback", _rollback, "Make an earlier release the current one.")
+    rollback.add_argument("release", nargs="?", help="release id (default: the one before the current)")
+    command("verify", _verify, "Check every file of the current release against its manifest.")
+    return parser
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a folder")
+    return path
+
+
+def _date(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a date such as 2026-06-30") from None
+
+
+def _month(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(f"{text}-01")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a month such as 2025-06") from None
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _demo(arguments: Arguments) -> None:
+    """The demo company's own script writes the files: nothing about one company stands in code here."""
+    workspace = Workspace.from_environment()
+    script = DEFAULT_COMPANY / "write_extracts.py"
+    spec = importlib.util.spec_from_file_location("write_extracts", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    module.write_extracts(
+        workspace.landing,
+        seed=arguments.seed,
+        customers=arguments.customers,
+        invoice_lines=arguments.lines,
+        progress=_say,
+    )
+    print(f"The demo company's extracts lie in {workspace.landing}.")
+
+
+def _run(arguments: Arguments) -> None:
+    from assets.ingest.raw import delivered_dates
+    from pipelines.runs import run_dates
+
+    workspace = Workspace.from_environment()
+    first, last = arguments.first or arguments.date, arguments.last or arguments.date
+    if arguments.date and (arguments.first or arguments.last):
+        _wrong_call("--date is for one date, --from and --to for a range: give one or the other")
+    if (first is None) != (last is None):
+        _wrong_call("--from and --to go together")
+    if first is None:
+        delivered = sorted(set().union(*delivered_dates(workspace.landing, list(workspace.company().sources)).values()))
+        if not delivered:
+            raise WhalecurveError(
+                f"Nothing was delivered yet: {workspace.landing} holds no <source>/<YYYY-MM-DD>/ folder with files for "
+                f"the sources {', '.join(workspace.company().sources)}. Put extracts there, or run `whalecurve demo` first."
+            )
+        first, last = delivered[0], delivered[-1]
+    if last < first:
+        _wrong_call(f"the range ends ({last}) before it begins ({first})")
+    span = str(first) if first == last else f"{first} to {last}"
+    _say(f"Running {span} for {workspace.company().name}:")
+    run_dates(first, last, say=_say)
+    _summary(arguments)
+
+
+def _wrong_call(text: str) -> None:
+    print(f"whalecurve: {text}.", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _summary(arguments: Arguments) -> None:
+    from assets.publish.summary import summary
+
+    print(summary(Workspace.from_environment().releases))
+
+
+def _explain(arguments: Arguments) -> None:
+    from assets.publish.explain import explain
+
+    workspace = Workspace.from_environment()
+    asked = (arguments.customer, arguments.month, arguments.pool)
+    print(explain(workspace.releases, *asked, warehouse=workspace.warehouse_path))
+
+
+def _releases(arguments: Arguments) -> None:
+    from assets.publish.release import releases
+
+    folder = Workspace.from_environment().releases
+    found = releases(folder)
+    if not found:
+        raise WhalecurveError(f"There is no release in {folder} yet: run `whalecurve run` first.")
+    for release in found:
+        mark = "*" if release.is_current else " "
+        print(f"{mark} {release.release_id}  as of {release.as_of}, {len(release.manifest.get('tables', {}))} tables")
+
+
+def _rollback(arguments: Arguments) -> None:
+    from assets.publish.release import rollback
+
+    release = rollback(Workspace.from_environment().releases, arguments.release)
+    print(f"The current release is now {release.release_id}.")
+
+
+def _verify(arguments: Arguments) -> None:
+    from assets.publish.release import current, verify
+
+    folder = Workspace.from_environment().releases
+    release = current(folder)
+    if release is None:
+        raise WhalecurveError(f"There is no release in {folder} yet: run `whalecurve run` first.")
+    problems = verify(release.path)
+    if problems:
+        raise WhalecurveError("\n".join([f"Release {release.release_id} is not as it was published:", *problems]))
+    print(f"Release {release.release_id}: every file is as it was published.")
+
+
+def _ui(arguments: Arguments) -> None:
+    from pipelines.runs import prepare_instance
+
+    prepare_instance()
+    _say(f"The Dagster UI opens at http://127.0.0.1:{arguments.port} in about half a minute; stop it with Ctrl+C.")
+    command = ["dagster", "dev", "--host", "127.0.0.1", "--port", str(arguments.port)]
+    try:
+        status = subprocess.run(
+            [sys.executable, "-m", *command, "--workspace", str(PROJECT_ROOT / "workspace.yaml")],
+            cwd=PROJECT_ROOT,
+            env=quiet_child_environment(),
+            check=False,
+        ).returncode
+    except KeyboardInterrupt:
+        return
+    if status:
+        raise WhalecurveError(f"The Dagster UI ended with status {status}; is port {arguments.port} in use?")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

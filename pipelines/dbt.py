@@ -1,0 +1,251 @@
+"""The dbt project as assets: two passes, before and after the analytics that read the marts.
+
+dbt runs inside this process (`dbtRunner`): a child process would cost more than the SQL does and could not share the
+machine's one writer to the warehouse. One parsed manifest serves both passes.
+"""
+
+import collections
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, dbt_assets
+
+from assets.errors import WhalecurveError
+from pipelines.resources import DBT_MANIFEST, DBT_PROJECT, Workspace, owners
+
+PARSED = DBT_PROJECT / "target" / "partial_parse.msgpack"
+SOURCES_HASH = DBT_PROJECT / "target" / "sources.sha256"
+UNIQUE_ID = "dagster_dbt/unique_id"
+PASSES = {"dbt_marts": ("staging", "facts", "costing", "marts"), "dbt_overview": ("overview",)}
+"""Name of the step -> the layers of dbt_project it builds."""
+
+OWNER_OF_LAYER = {
+    "staging": "engineering",
+    "facts": "engineering",
+    "costing": "controlling",
+    "marts": "controlling",
+    "overview": "analytics",
+}
+
+BuildListener = Callable[[str, list[dict[str, Any]], Workspace], None]
+
+
+class LayerTranslator(DagsterDbtTranslator):
+    """dbt folder = schema = key prefix = group comes from dbt_project.yml; only the owner is added here.
+
+    Sources have none: they are assets of their own, defined in `assets`.
+    """
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str] | None:
+        owner = OWNER_OF_LAYER.get(dbt_resource_props["schema"])
+        return owners()[owner] if owner else None
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        return str(dbt_resource_props["description"])
+
+
+def project_arguments() -> list[str]:
+    return ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
+
+
+def _sources_hash() -> str:
+    """Hash of everything dbt parses."""
+    digest = hashlib.sha256()
+    for path in sorted(DBT_PROJECT.rglob("*")):
+        relative = path.relative_to(DBT_PROJECT)
+        if path.is_file() and relative.parts[0] not in ("target", "logs", "dbt_packages"):
+            digest.update(relative.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@functools.cache
+def parsed_manifest() -> Any:
+    """The manifest as dbt's own object: loaded as the last parse left it, or parsed anew when the project has changed.
+
+    dbt's own partial parsing would do, but it starts over whenever the data folder changes.
+    """
+    if _is_fresh():
+        from dbt.contracts.graph.manifest import Manifest
+
+        manifest = Manifest.from_msgpack(PARSED.read_bytes())
+        manifest.build_flat_graph()
+        return manifest
+    result = invoke(["parse", "--quiet", *project_arguments()])
+    SOURCES_HASH.write_text(_sources_hash())
+    return result.result
+
+
+def _is_fresh() -> bool:
+    parts_exist = all(path.exists() for path in (DBT_MANIFEST, PARSED, SOURCES_HASH))
+    return parts_exist and SOURCES_HASH.read_text() == _sources_hash()
+
+
+def manifest_path() -> Path:
+    """The manifest on disk, made anew when it is missing or older than the project's files."""
+    if not _is_fresh():
+        parsed_manifest()
+    return DBT_MANIFEST
+
+
+def invoke(arguments: list[str], manifest: Any = None, callbacks: list[Any] | None = None) -> Any:
+    """Run dbt in this process and close the connections it leaves open."""
+    from dbt.cli.main import dbtRunner
+
+    try:
+        result = dbtRunner(manifest=manifest, callbacks=callbacks or []).invoke(arguments)
+    finally:
+        _close_connections()
+    if result.exception is not None:
+        raise WhalecurveError(
+            f"dbt could not run `{arguments[0]}`: {result.exception}. The warehouse is as the last complete model left it."
+        )
+    return result
+
+
+def _close_connections() -> None:
+    """dbt keeps the DuckDB file open after a run, and a second configuration of the same file would be refused."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    environment = DuckDBConnectionManager._ENV
+    if environment is not None:
+        environment.close()
+        DuckDBConnectionManager._ENV = None
+
+
+def test_results(results: Any, built: set[str]) -> list[dict[str, Any]]:
+    """What each dbt test said of the models `built`: name, table it is filed under, severity, passed, detail.
+
+    dbt also runs tests of other models that read a built one. They are not recorded: a table's record is replaced whole,
+    and those tables' other tests did not run.
+    """
+    found = []
+    for result in results:
+        node = result.node
+        if node.resource_type != "test":
+            continue
+        models = [name for name in node.depends_on.nodes if name.startswith("model.")]
+        filed_under = getattr(node, "attached_node", None) or (models[-1] if models else None)
+        if filed_under not in built:
+            continue
+        model = parsed_manifest().nodes[filed_under]
+        found.append(
+            {
+                "check_name": node.name,
+                "table": model.name,
+                "relation": f'"{model.schema}"."{model.name}"',
+                "tests_tables": sorted(name.rpartition(".")[2] for name in models),
+                "severity": "warn" if str(node.config.severity).lower() == "warn" else "error",
+                "passed": str(result.status) == "pass",
+                "detail": result.message or str(result.status),
+            }
+        )
+    return found
+
+
+def unique_id_layer(manifest: Any, unique_id: str) -> str:
+    """The layer (dbt folder, schema) of a model."""
+    return str(manifest.nodes[unique_id].schema)
+
+
+def build(
+    context: dg.AssetExecutionContext, workspace: Workspace, listener: BuildListener
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Build and test the selected models, then report each model and test to Dagster.
+
+    A failing model or error-severity test ends the step after everything has been reported, so nothing downstream runs.
+    """
+    specs = {spec.metadata[UNIQUE_ID]: spec for spec in context.assets_def.specs if UNIQUE_ID in spec.metadata}
+    checks = {spec.metadata[UNIQUE_ID]: spec for spec in context.assets_def.check_specs if UNIQUE_ID in spec.metadata}
+    chosen = [unique_id for unique_id, spec in specs.items() if spec.key in context.selected_asset_keys]
+    manifest = parsed_manifest()
+    workspace.expose_sources()
+    started = time.monotonic()
+
+    unfinished = collections.Counter(unique_id_layer(manifest, unique_id) for unique_id in chosen)
+
+    def progress(event: Any) -> None:
+        """Say when a layer is complete: the models are reported one by one, but only after dbt has ended."""
+        if event.info.name != "LogModelResult":
+            return
+        layer = unique_id_layer(manifest, event.data.node_info.unique_id)
+        unfinished[layer] -= 1
+        if unfinished[layer] == 0:
+            context.log.info(f"dbt has built {layer} after {time.monotonic() - started:.1f} s")
+
+    arguments = ["build", "--quiet", *project_arguments(), "--exclude-resource-type", "unit_test"]
+    names = [unique_id.split(".")[-1] for unique_id in chosen]
+    result = invoke([*arguments, "--select", *names], manifest=manifest, callbacks=[progress])
+    if not result.result or not result.result.results:
+        raise WhalecurveError("dbt reported nothing for the selected models, so nothing can be trusted to be built.")
+    counts = _row_counts(workspace, [specs[unique_id].key for unique_id in chosen])
+    failures = []
+    for node_result in result.result.results:
+        unique_id, status = node_result.node.unique_id, str(node_result.status)
+        if unique_id in specs and status == "success":
+            key = specs[unique_id].key
+            yield dg.MaterializeResult(
+                asset_key=key,
+                metadata={
+                    "dagster/row_count": counts.get(key.to_user_string(), 0),
+                    "seconds": round(node_result.execution_time, 3),
+                    "relation": ".".join(key.path),
+                },
+            )
+        elif unique_id in checks:
+            spec = checks[unique_id]
+            if spec.key in context.selected_asset_check_keys:
+                yield dg.AssetCheckResult(
+                    asset_key=spec.asset_key,
+                    check_name=spec.name,
+                    passed=status == "pass",
+                    severity=dg.AssetCheckSeverity.WARN if status == "warn" else dg.AssetCheckSeverity.ERROR,
+                    metadata={"status": status, "failing_rows": node_result.failures or 0},
+                )
+        if status in ("error", "fail", "runtime error"):
+            failures.append(f"{node_result.node.name}: {node_result.message}")
+    listener(context.op.name, test_results(result.result.results, set(chosen)), workspace)
+    if failures:
+        shown = "\n  ".join(failures[:20])
+        raise WhalecurveError(
+            f"{len(failures)} dbt models or tests said no:\n  {shown}\n"
+            "The last release stays. Look at the failing rows in the warehouse, mend the input or the rule, and run again."
+        )
+
+
+def _row_counts(workspace: Workspace, keys: list[dg.AssetKey]) -> dict[str, int]:
+    counts = {}
+    with workspace.warehouse(read_only=True) as connection:
+        for key in keys:
+            schema, name = key.path
+            known = connection.execute(
+                "select 1 from information_schema.tables where table_schema = ? and table_name = ?", [schema, name]
+            ).fetchone()
+            if known:
+                row = connection.execute(f'select count(*) from "{schema}"."{name}"').fetchone()
+                counts[key.to_user_string()] = int(row[0]) if row else 0
+    return counts
+
+
+def dbt_layers(listener: BuildListener) -> list[dg.AssetsDefinition]:
+    """The two passes over the dbt project; `listener` is told the test results of each."""
+    manifest = json.loads(manifest_path().read_text())
+
+    def one_pass(name: str, layers: tuple[str, ...]) -> dg.AssetsDefinition:
+        @dbt_assets(
+            manifest=manifest,
+            select=" ".join(f"fqn:whalecurve.{layer}" for layer in layers),
+            name=name,
+            dagster_dbt_translator=LayerTranslator(),
+        )
+        def models(context: dg.AssetExecutionContext, workspace: Workspace):  # type: ignore[no-untyped-def]
+            yield from build(context, workspace, listener)
+
+        return models
+
+    return [one_pass(name, layers) for name, layers in PASSES.items()]

@@ -1,0 +1,60 @@
+"""The whole code location on one screen. Layers stand in the order the data flows; an edge may only go down the list."""
+
+from __future__ import annotations
+
+import warnings
+
+import dagster as dg
+
+from assets import quality_gate
+from assets.analytics import scores
+from assets.costing import rule_tables
+from assets.ingest import raw
+from assets.publish import release_asset
+from pipelines import dbt, jobs, schedules
+from pipelines.console import console
+from pipelines.resources import Workspace, business_dates, configure_environment
+
+LAYERS = (
+    "landing",
+    "raw",
+    "rules",
+    "staging",
+    "facts",
+    "costing",
+    "marts",
+    "analytics",
+    "overview",
+    "release",
+)
+
+
+def build_definitions() -> dg.Definitions:
+    """Assemble assets, checks, jobs and schedules for the company the environment names."""
+    configure_environment()
+    # Backfill policies and the resolution of jobs are in beta; dagster is pinned, so nobody needs to hear of it daily.
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
+    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+    workspace = Workspace.from_environment()
+    partitions = business_dates(workspace.company())
+    daily_run = jobs.daily_run(partitions)
+    return dg.Definitions(
+        assets=[
+            raw.landing_assets(partitions),
+            *raw.raw_assets(partitions),
+            rule_tables.costing_rules,
+            *dbt.dbt_layers(listener=quality_gate.record_dbt_tests),
+            *scores.ASSETS,
+            release_asset.release,
+        ],
+        asset_checks=quality_gate.suite_checks(),
+        jobs=[daily_run],  # type: ignore[list-item]
+        schedules=[schedules.daily_schedule(daily_run)],  # type: ignore[list-item]
+        resources={"workspace": workspace},
+        # One writer to the warehouse: steps run one after the other in the run's own process.
+        loggers={"console": console},
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions()

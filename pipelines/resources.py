@@ -1,0 +1,188 @@
+"""What the assets work with: the company's folder, its data folder, and the warehouse in it.
+
+The only module that reads the environment. WHALECURVE_COMPANY and WHALECURVE_DATA choose the two folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+
+from assets.company import Company, load_company
+from assets.errors import WhalecurveError
+from assets.ingest import storage
+from assets.ingest.contract import load_contract
+from assets.ingest.sql import identifier, literal
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+DBT_PROJECT = PROJECT_ROOT / "dbt_project"
+DBT_MANIFEST = DBT_PROJECT / "target" / "manifest.json"
+EXPECTATIONS = PROJECT_ROOT / "expectations"
+COMPANY_VARIABLE = "WHALECURVE_COMPANY"
+DATA_VARIABLE = "WHALECURVE_DATA"
+DEFAULT_COMPANY = PROJECT_ROOT / "companies" / "demo"
+DEFAULT_DATA = PROJECT_ROOT / "data"
+
+QUIET = {
+    "DAGSTER_DISABLE_TELEMETRY": "1",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+}
+"""No tool underneath may report anything to anybody."""
+
+
+def company_folder() -> Path:
+    return Path(os.environ.get(COMPANY_VARIABLE) or DEFAULT_COMPANY).resolve()
+
+
+def data_folder() -> Path:
+    return Path(os.environ.get(DATA_VARIABLE) or DEFAULT_DATA).resolve()
+
+
+def dagster_home() -> Path:
+    """Where Dagster keeps its runs and events: in the data folder, unless DAGSTER_HOME says otherwise."""
+    return Path(os.environ.get("DAGSTER_HOME") or data_folder() / "dagster")
+
+
+def configure_environment(company: Path | None = None, data: Path | None = None) -> None:
+    """Make the choice of folders known to this process and the ones it starts, and silence telemetry."""
+    os.environ[COMPANY_VARIABLE] = str((company or company_folder()).resolve())
+    os.environ[DATA_VARIABLE] = str((data or data_folder()).resolve())
+    os.environ["DAGSTER_HOME"] = str(dagster_home())
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def quiet_child_environment() -> dict[str, str]:
+    """This process's environment for a child that people look at: without Python's warnings to developers."""
+    return {**os.environ, "PYTHONWARNINGS": "ignore"}
+
+
+def git_commit() -> str | None:
+    """The commit the code was checked out at, with a mark when the work tree differs; None outside a checkout."""
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None
+
+
+class Workspace(dg.ConfigurableResource):
+    """One company's folder and data folder, and everything with a fixed place in them."""
+
+    company_path: str
+    data_path: str
+
+    @classmethod
+    def from_environment(cls) -> Workspace:
+        return cls(company_path=str(company_folder()), data_path=str(data_folder()))
+
+    @property
+    def company_folder(self) -> Path:
+        return Path(self.company_path)
+
+    @property
+    def data(self) -> Path:
+        return Path(self.data_path)
+
+    @property
+    def landing(self) -> Path:
+        return self.data / "landing"
+
+    @property
+    def raw(self) -> Path:
+        return self.data / "raw"
+
+    @property
+    def rules(self) -> Path:
+        return self.data / "rules"
+
+    @property
+    def releases(self) -> Path:
+        return self.data / "releases"
+
+    @property
+    def warehouse_path(self) -> Path:
+        return self.data / "warehouse.duckdb"
+
+    def company(self) -> Company:
+        return load_company(self.company_folder)
+
+    @contextlib.contextmanager
+    def warehouse(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The warehouse, open for the length of a `with`: it has one writer at a time, so never hold it while dbt runs."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        try:
+            connection = duckdb.connect(
+                str(self.warehouse_path), read_only=read_only, config={"autoinstall_known_extensions": "false"}
+            )
+        except duckdb.IOException as error:
+            raise WhalecurveError(
+                f"The warehouse {self.warehouse_path} cannot be opened ({str(error).splitlines()[0]}). Another run is "
+                "probably using it: wait for it to end, or look for it in the Dagster UI under Runs."
+            ) from None
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def expose_sources(self) -> None:
+        """Make the raw layer and the costing rules readable as `raw.<entity>` and `rules.<table>` in the warehouse."""
+        contract = load_contract()
+        with duckdb.connect() as scratch:
+            for entity in contract.entities:
+                storage.write_schema(scratch, self.raw, contract, entity)
+        with self.warehouse() as connection:
+            for schema in ("raw", "rules", "analytics", "quality"):
+                connection.execute(f"create schema if not exists {schema}")
+            for entity in contract.entities:
+                view = f"raw.{identifier(entity)}"
+                connection.execute(f"create or replace view {view} as {storage.relation(self.raw, contract, entity)}")
+            registry = storage.registry_relation(self.raw)
+            connection.execute(f"create or replace view raw.file_registry as {registry}")
+            for path in sorted(self.rules.glob("*.parquet")):
+                view = f"rules.{identifier(path.stem)}"
+                connection.execute(f"create or replace view {view} as from read_parquet({literal(str(path))})")
+
+    def as_of(self) -> datetime.date:
+        """The latest business date the warehouse knows."""
+        with self.warehouse(read_only=True) as connection:
+            row = connection.execute("select as_of_date from facts.as_of").fetchone()
+        if row is None or row[0] is None:
+            raise WhalecurveError(f"The warehouse {self.warehouse_path} holds no delivery yet: run a date first.")
+        found = row[0]
+        assert isinstance(found, datetime.date)
+        return found
+
+
+def business_dates(company: Company) -> dg.DailyPartitionsDefinition:
+    """One partition per business date: the day an extract was delivered for."""
+    end = company.last_business_date + datetime.timedelta(days=1) if company.last_business_date else None
+    return dg.DailyPartitionsDefinition(
+        start_date=company.first_business_date.isoformat(),
+        end_date=end.isoformat() if end else None,
+        timezone=company.timezone,
+    )
+
+
+def owners() -> Mapping[str, list[str]]:
+    """Who answers for each layer, shown on every asset in the UI."""
+    return {
+        "engineering": ["team:data-engineering"],
+        "controlling": ["team:controlling"],
+        "analytics": ["team:customer-analytics"],
+    }

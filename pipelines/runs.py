@@ -1,0 +1,157 @@
+"""Running the daily job from the command, on the same Dagster instance the UI shows."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from assets.errors import WhalecurveError
+from assets.ingest.raw import require_deliveries
+from pipelines.resources import Workspace, dagster_home, data_folder
+
+INSTANCE_FILE = Path(__file__).with_name("dagster.yaml")
+PID_TAG = "whalecurve/pid"
+CHECK_FAILED = "DagsterAssetCheckFailedError"
+SHOWN_DIFFERENCES = 12
+
+
+def prepare_instance() -> None:
+    """Make DAGSTER_HOME in the data folder, with the settings a single-writer warehouse needs."""
+    home = dagster_home()
+    home.mkdir(parents=True, exist_ok=True)
+    settings = home / "dagster.yaml"
+    if not settings.exists():
+        shutil.copyfile(INSTANCE_FILE, settings)
+
+
+def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str], None]) -> str:
+    """Run the daily job for the business dates `first` to `last`, as one run. Returns the run's id.
+
+    Raises WhalecurveError with the reason when a date is unknown, nothing was delivered, or a step fails.
+    """
+    import dagster as dg
+    from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+    from pipelines.definitions import defs
+    from pipelines.jobs import DAILY_RUN
+
+    prepare_instance()
+    workspace = Workspace.from_environment()
+    job = defs.resolve_job_def(DAILY_RUN)
+    _require_known(job, first, last)
+    days = [first + datetime.timedelta(days=offset) for offset in range((last - first).days + 1)]
+    require_deliveries(workspace.landing, list(workspace.company().sources), days)
+    tags = {
+        PID_TAG: str(os.getpid()),
+        ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
+        ASSET_PARTITION_RANGE_END_TAG: last.isoformat(),
+    }
+    with single_writer(say), dg.DagsterInstance.get() as instance:
+        end_dead_runs(instance)
+        result = job.execute_in_process(
+            instance=instance, tags=tags, run_config={"loggers": {"console": {}}}, raise_on_error=False
+        )
+    if not result.success:
+        raise WhalecurveError(_failure(result))
+    return str(result.run_id)
+
+
+@contextlib.contextmanager
+def single_writer(say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the data folder's lock; a second command waits here instead of failing at the warehouse's own lock.
+
+    The lock is the operating system's: it ends with the process, however that ends.
+    """
+    data_folder().mkdir(parents=True, exist_ok=True)
+    with (data_folder() / ".run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say("Another run is using this data folder; waiting for it to end.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def end_dead_runs(instance: Any) -> None:
+    """Mark the runs of dead commands as failed: after a kill they would stay 'started' for ever.
+
+    To be called by the holder of `single_writer`: whoever holds that lock is alone, so every other command's run is
+    dead. Its process id would prove less, since the system gives it to somebody else.
+    """
+    import dagster as dg
+
+    unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    for run in instance.get_runs(filters=unfinished):
+        if PID_TAG in run.tags:
+            instance.report_run_failed(run, "The run's process ended without a word, as after a kill or a power cut.")
+
+
+def _require_known(job: Any, first: datetime.date, last: datetime.date) -> None:
+    known = job.partitions_def.get_partition_keys()
+    for day in (first, last):
+        if day.isoformat() not in known:
+            raise WhalecurveError(
+                f"{day} is not a business date of this company: its dates run from {known[0]} to {known[-1]} "
+                "(company.yml, first_business_date and last_business_date). Choose one of them. Nothing was changed."
+            )
+
+
+def _failure(result: Any) -> str:
+    """The sentence of the step that failed, without the machinery around it."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error.cause is not None:
+                error = error.cause
+            said = str(error.message).strip()
+            if error.cls_name == CHECK_FAILED:
+                return f"The quality gate said no. The last release is untouched.\n{_said_no(result)}"
+            if error.cls_name in _said_to_people(WhalecurveError):
+                said = said.partition(": ")[2]
+            return f"The run stopped at {event.step_key}. The last release is untouched.\n{said}"
+    return "The run failed before its first step; the Dagster UI shows why under Runs."
+
+
+def _said_no(result: Any) -> str:
+    """One line per expectation that closed the gate: table, check, what was observed and what that means."""
+    lines = []
+    for event in result.all_events:
+        if event.event_type_value != "ASSET_CHECK_EVALUATION":
+            continue
+        check = event.asset_check_evaluation_data
+        if check.passed or check.severity.value != "ERROR":
+            continue
+        said = check.metadata.get("said_no")
+        failures = said.value if said else {check.check_name: "error: failed"}
+        table = ".".join(check.asset_key.path)
+        errors = {name: text.removeprefix("error: ") for name, text in failures.items() if text.startswith("error: ")}
+        lines += [f"- {table}, {name}: {text}" for name, text in errors.items()]
+        if table == "marts.reconciliation":
+            lines += _differences()
+    return "\n".join(lines)
+
+
+def _differences() -> list[str]:
+    """What does not tie between the ledger and the customers' money, by month and check."""
+    with Workspace.from_environment().warehouse(read_only=True) as connection:
+        rows = connection.execute(
+            "select month, check_name, ledger_amount, assigned_amount, residual_amount, difference, tolerance "
+            "from marts.reconciliation where status = 'fail' order by month, check_name"
+        ).fetchall()
+    shown = [
+        f"    {month:%Y-%m} {name}: ledger {ledger:,.2f}, here {assigned + residual:,.2f}, difference {difference:,.2f} "
+        f"(allowed {tolerance:,.2f})"
+        for month, name, ledger, assigned, residual, difference, tolerance in rows[:SHOWN_DIFFERENCES]
+    ]
+    return [*shown, f"    and {len(rows) - len(shown)} more"] if len(rows) > len(shown) else shown
+
+
+def _said_to_people(kind: type[WhalecurveError]) -> set[str]:
+    """Names of the errors whose message is written for a person; Dagster puts the name before the message."""
+    return {kind.__name__}.union(*(_said_to_people(below) for below in kind.__subclasses__()))
