@@ -1,16 +1,11 @@
-"""What all tests share: where the project lies, and an environment in which no tool talks to a network."""
+"""What all tests share: an environment in which no tool talks to a network, and one small release."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-PROJECT = Path(__file__).resolve().parents[1]
-SHARED_DATA = PROJECT.parent / "shared" / "data"
+from command import PROJECT, Whalecurve
 
 os.environ.update(
     DAGSTER_DISABLE_TELEMETRY="1",
@@ -18,38 +13,6 @@ os.environ.update(
     DO_NOT_TRACK="1",
     GX_ANALYTICS_ENABLED="false",
 )
-
-
-class Whalecurve:
-    """The command as a person runs it: in a process of its own, on a company and a data folder."""
-
-    def __init__(self, company: Path, data: Path) -> None:
-        self.company = company
-        self.data = data
-
-    def arguments(self, *arguments: str) -> list[str]:
-        folders = ["--company", str(self.company), "--data", str(self.data)]
-        return [sys.executable, "-m", "pipelines.cli", *arguments, *folders]
-
-    def __call__(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.arguments(*arguments), cwd=PROJECT, env=self.environment(), capture_output=True, text=True
-        )
-        if check:
-            assert done.returncode == 0, (
-                f"whalecurve {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-            )
-        return done
-
-    @staticmethod
-    def environment() -> dict[str, str]:
-        private = ("DAGSTER_HOME", "WHALECURVE_COMPANY", "WHALECURVE_DATA")
-        return {name: value for name, value in os.environ.items() if name not in private}
-
-    @property
-    def release(self) -> Path:
-        """The current release's folder."""
-        return (self.data / "releases" / "current").resolve()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import duckdb
 import pytest
-from conftest import PROJECT, SHARED_DATA, Whalecurve
+from command import PROJECT, SHARED_DATA, Whalecurve
 
 from assets.company import load_company
 
