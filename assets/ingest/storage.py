@@ -65,8 +65,7 @@ def read_registry(connection: duckdb.DuckDBPyConnection, path: Path) -> Load | N
 
 def write_load(connection: duckdb.DuckDBPyConnection, select: str, load: Load, path: Path) -> None:
     """Write the rows of `select` and the registry entry beside `path`, then rename: all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    aside = _aside(path)
     try:
         entry = json.dumps(dataclasses.asdict(load), ensure_ascii=True, sort_keys=True)
         connection.execute(
@@ -80,14 +79,21 @@ def write_load(connection: duckdb.DuckDBPyConnection, select: str, load: Load, p
         aside.unlink(missing_ok=True)
 
 
+def _aside(path: Path) -> Path:
+    """A name to write `path` under before it is renamed; what a killed run left under such a name is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(".*.tmp"):
+        left.unlink()
+    return path.with_name(f".{uuid.uuid4().hex}.tmp")
+
+
 def write_schema(connection: duckdb.DuckDBPyConnection, raw: Path, contract: Contract, entity: str) -> Path:
     """A file without rows that gives an entity its columns even when no source delivers it."""
     path = raw / entity / "schema.parquet"
     columns = ", ".join(
         f"cast(null as {sql_type}) as {identifier(name)}" for name, sql_type in contract.raw_columns(entity).items()
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    aside = _aside(path)
     connection.execute(f"copy (select {columns} limit 0) to {literal(str(aside))} (format parquet)")
     os.replace(aside, path)
     return path
