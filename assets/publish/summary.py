@@ -109,6 +109,8 @@ def _whale_curve(connection: duckdb.DuckDBPyConnection) -> str:
     peak, rank, count, total = row
     if peak is None:
         return "Whale curve: no customer earns anything yet."
+    if rank == count:
+        return f"Whale curve: all {count:,} customers earn something, {total:,.2f} together."
     share = f"{peak / total:.1%} of the total" if total > 0 else "while all together lose money"
     return (
         f"Whale curve: the best {rank:,} of {count:,} customers earn {peak:,.2f}, {share}; "

@@ -23,6 +23,7 @@ def test_every_dbt_unit_test_passes(small_demo, tmp_path, monkeypatch):
     assert os.environ["WHALECURVE_DATA"] == str(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_file_registry_accounts_for_every_row(small_demo):
     import duckdb
 
