@@ -45,14 +45,17 @@ def _heading(connection: duckdb.DuckDBPyConnection, folder: Path) -> str:
     row = connection.execute("select max(as_of_date) from customers").fetchone()
     assert row is not None
     totals = connection.execute(
-        "select count(distinct customer_id), sum(net_revenue), sum(gross_margin), sum(operating_profit) "
-        "from customer_profitability"
+        """
+        select count(distinct customer_id), sum(net_revenue), sum(gross_margin), sum(operating_profit),
+            (select coalesce(sum(amount), 0) from residual_cost_lines)
+        from customer_profitability
+        """
     ).fetchone()
     assert totals is not None
-    customers, revenue, margin, profit = totals
+    customers, revenue, margin, profit, residual = totals
     return (
-        f"As of {row[0]}: {customers:,} customers, net revenue {revenue:,.2f}, gross margin {margin:,.2f}, "
-        f"operating profit {profit:,.2f}."
+        f"As of {row[0]}: {customers:,} customers, net revenue {revenue:,.2f}, gross margin {margin:,.2f}.\n"
+        f"Operating profit on customers {profit:,.2f}, after residual lines (full absorption) {profit - residual:,.2f}."
     )
 
 
