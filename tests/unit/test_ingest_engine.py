@@ -217,6 +217,15 @@ def test_a_source_without_a_delivery_is_absent_and_keeps_its_former_load(deliver
     assert storage.load_path(tmp_path / "raw", "payment", "bank", DAY).exists()
 
 
+def test_a_redelivery_without_the_file_takes_its_rows_back(deliver, tmp_path):
+    deliver({"pay.csv": "Id,Date,Amount\nP1,2026-05-31,1\n"})
+    folder = tmp_path / "landing" / "bank" / "2026-06-01"
+    (folder / "pay.csv").rename(folder / "something_else.csv")
+    outcome = load_delivery(tmp_path / "landing", tmp_path / "raw", "bank", a_dialect(), "payment", DAY)
+    assert outcome.status == "absent"
+    assert not storage.load_path(tmp_path / "raw", "payment", "bank", DAY).exists()
+
+
 def test_an_entity_joined_from_several_files(deliver):
     dialect = Dialect.model_validate(
         {
