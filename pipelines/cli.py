@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assets.errors import WhalecurveError
 from pipelines.resources import (
@@ -24,6 +25,9 @@ from pipelines.resources import (
     configure_environment,
     quiet_child_environment,
 )
+
+if TYPE_CHECKING:
+    from assets.publish.release import Release
 
 Arguments = argparse.Namespace
 
@@ -183,14 +187,21 @@ def _explain(arguments: Arguments) -> None:
     print(explain(workspace.releases, *asked, warehouse=workspace.warehouse_path))
 
 
+def _require_release(folder: Path) -> Release:
+    from assets.publish.release import current
+
+    release = current(folder)
+    if release is None:
+        raise WhalecurveError(f"There is no release in {folder} yet: run `whalecurve run` first.")
+    return release
+
+
 def _releases(arguments: Arguments) -> None:
     from assets.publish.release import releases
 
     folder = Workspace.from_environment().releases
-    found = releases(folder)
-    if not found:
-        raise WhalecurveError(f"There is no release in {folder} yet: run `whalecurve run` first.")
-    for release in found:
+    _require_release(folder)
+    for release in releases(folder):
         mark = "*" if release.is_current else " "
         print(f"{mark} {release.release_id}  as of {release.as_of}, {len(release.manifest.get('tables', {}))} tables")
 
@@ -198,17 +209,16 @@ def _releases(arguments: Arguments) -> None:
 def _rollback(arguments: Arguments) -> None:
     from assets.publish.release import rollback
 
-    release = rollback(Workspace.from_environment().releases, arguments.release)
+    folder = Workspace.from_environment().releases
+    _require_release(folder)
+    release = rollback(folder, arguments.release)
     print(f"The current release is now {release.release_id}.")
 
 
 def _verify(arguments: Arguments) -> None:
-    from assets.publish.release import current, verify
+    from assets.publish.release import verify
 
-    folder = Workspace.from_environment().releases
-    release = current(folder)
-    if release is None:
-        raise WhalecurveError(f"There is no release in {folder} yet: run `whalecurve run` first.")
+    release = _require_release(Workspace.from_environment().releases)
     problems = verify(release.path)
     if problems:
         raise WhalecurveError("\n".join([f"Release {release.release_id} is not as it was published:", *problems]))

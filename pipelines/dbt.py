@@ -8,6 +8,8 @@ import collections
 import functools
 import hashlib
 import json
+import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,8 +21,9 @@ from dagster_dbt import DagsterDbtTranslator, dbt_assets
 from assets.errors import WhalecurveError
 from pipelines.resources import DBT_MANIFEST, DBT_PROJECT, Workspace, owners
 
-PARSED = DBT_PROJECT / "target" / "partial_parse.msgpack"
-SOURCES_HASH = DBT_PROJECT / "target" / "sources.sha256"
+TARGET = DBT_MANIFEST.parent
+PARSED = TARGET / "partial_parse.msgpack"
+SOURCES_HASH = TARGET / "sources.sha256"
 UNIQUE_ID = "dagster_dbt/unique_id"
 PASSES = {"dbt_marts": ("staging", "facts", "costing", "marts"), "dbt_overview": ("overview",)}
 """Name of the step -> the layers of dbt_project it builds."""
@@ -76,8 +79,15 @@ def parsed_manifest() -> Any:
         manifest = Manifest.from_msgpack(PARSED.read_bytes())
         manifest.build_flat_graph()
         return manifest
-    result = invoke(["parse", "--quiet", *project_arguments()])
-    SOURCES_HASH.write_text(_sources_hash())
+    TARGET.mkdir(exist_ok=True)
+    parsed_sources = _sources_hash()
+    # Written beside and renamed: a parse killed half-way, or another one at the same time, leaves a whole manifest.
+    with tempfile.TemporaryDirectory(prefix=".parse-", dir=TARGET) as aside:
+        result = invoke(["parse", "--quiet", "--target-path", aside, *project_arguments()])
+        (Path(aside) / SOURCES_HASH.name).write_text(parsed_sources)
+        SOURCES_HASH.unlink(missing_ok=True)
+        for path in (DBT_MANIFEST, PARSED, SOURCES_HASH):
+            os.replace(Path(aside) / path.name, path)
     return result.result
 
 
@@ -178,7 +188,9 @@ def build(
         if unfinished[layer] == 0:
             context.log.info(f"dbt has built {layer} after {time.monotonic() - started:.1f} s")
 
-    arguments = ["build", "--quiet", *project_arguments(), "--exclude-resource-type", "unit_test"]
+    # What dbt writes while it builds belongs to the data folder: runs of several companies share the project's folder.
+    written = ["--no-write-json", "--target-path", str(workspace.data / "dbt")]
+    arguments = ["build", "--quiet", *project_arguments(), *written, "--exclude-resource-type", "unit_test"]
     names = [unique_id.split(".")[-1] for unique_id in chosen]
     result = invoke([*arguments, "--select", *names], manifest=manifest, callbacks=[progress])
     if not result.result or not result.result.results:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from assets.costing.rules import load_rules
 from assets.errors import WhalecurveError
-from assets.ingest.raw import require_deliveries
+from assets.ingest.raw import require_deliveries, source_dialects
 from pipelines.resources import Workspace, dagster_home, data_folder
 
 INSTANCE_FILE = Path(__file__).with_name("dagster.yaml")
@@ -47,6 +48,9 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
     _require_known(job, first, last)
     days = [first + datetime.timedelta(days=offset) for offset in range((last - first).days + 1)]
     require_deliveries(workspace.landing, list(workspace.company().sources), days)
+    # A company folder that cannot be used is refused before anything is read.
+    source_dialects(workspace.company(), workspace.company_folder)
+    load_rules(workspace.company_folder)
     tags = {
         PID_TAG: str(os.getpid()),
         ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
@@ -114,7 +118,7 @@ def _failure(result: Any) -> str:
                 return f"The quality gate said no. The last release is untouched.\n{_said_no(result)}"
             if error.cls_name in _said_to_people(WhalecurveError):
                 said = said.partition(": ")[2]
-            return f"The run stopped at {event.step_key}. The last release is untouched.\n{said}"
+            return f"The run stopped at {event.step_key.replace('__', '.')}. The last release is untouched.\n{said}"
     return "The run failed before its first step; the Dagster UI shows why under Runs."
 
 

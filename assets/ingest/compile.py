@@ -41,14 +41,14 @@ class Header:
         by_folded = {folded(column): column for column in self.columns}
         return [by_folded[folded(label)] for label in labels if folded(label) in by_folded]
 
-    def nearest(self, labels: tuple[str, ...]) -> str:
-        """The header most like one of the labels, for the error about a missing one."""
+    def nearest(self, labels: tuple[str, ...], taken: set[str]) -> str:
+        """The header most like one of the labels, for the error about a missing one; one that is not `taken`, if any."""
         close = [
-            (difflib.SequenceMatcher(None, folded(label), folded(column)).ratio(), column)
+            (column not in taken, difflib.SequenceMatcher(None, folded(label), folded(column)).ratio(), column)
             for label in labels
             for column in self.columns
         ]
-        return max(close)[1] if close else "(none)"
+        return max(close)[2] if close else "(none)"
 
 
 def folded(label: str) -> str:
@@ -238,11 +238,13 @@ class _Compiler:
         return f"(case {text} {cases} else {text if binding.otherwise == 'keep' else 'null'} end)"
 
     def _missing(self, name: str, labels: tuple[str, ...]) -> None:
+        others = [binding.source or () for column, binding in self._mapping.columns.items() if column != name]
+        taken = {found for source in others for found in self._header.find(source)}
         raise DeliveryError(
             f"{self._header.shown}: {self._entity_name}.{name} is required and no column is headed "
             f"{' or '.join(repr(label) for label in labels)}. The nearest header found is "
-            f"'{self._header.nearest(labels)}'. Correct the file, or add the header to the dialect's "
-            f"entities.{self._entity_name}.columns.{name}. Nothing was changed."
+            f"'{self._header.nearest(labels, taken)}'. Correct the file, or add the header to the dialect's "
+            f"entities.{self._entity_name}.columns.{name}. Nothing of it was taken."
         )
 
 

@@ -148,7 +148,7 @@ def _refuse_when_too_much(load: storage.Load, reader: _Reader, max_share: float)
     raise DeliveryError(
         f"{load.source}, {load.extract_date}: {load.rows_quarantined} of {load.rows_in} rows of {load.entity} cannot be "
         f"read by the dialect '{load.dialect}'; the company allows {max_share:.1%} (company.yml, quarantine.max_share).\n"
-        f"{shown}\nMend the file or the dialect and run the date again. Nothing was changed."
+        f"{shown}\nMend the file or the dialect and run the date again. Nothing of it was taken."
     )
 
 
@@ -244,7 +244,7 @@ class _Reader:
         if absent:
             raise DeliveryError(
                 f"{self._where} (dialect '{self._dialect.dialect}'): {self._entity} is joined from several files, and "
-                f"no file was delivered for {', '.join(absent)}. Deliver it and run the date again. Nothing was changed."
+                f"no file was delivered for {', '.join(absent)}. Deliver it and run the date again. Nothing of it was taken."
             )
         for name, files in groups.items():
             reading = mapping.inputs[name].read or self._dialect.reading(self._entity)
@@ -262,7 +262,7 @@ class _Reader:
         except duckdb.Error as error:
             raise DeliveryError(
                 f"{self._where} (dialect '{self._dialect.dialect}'): the select of {self._entity} does not run on what "
-                f"was delivered ({str(error).splitlines()[0]}). Correct the dialect or the files. Nothing was changed."
+                f"was delivered ({str(error).splitlines()[0]}). Correct the dialect or the files. Nothing of it was taken."
             ) from None
         described = self.connection.execute("describe delivered").fetchall()
         columns = tuple(row[0] for row in described if row[0] != "source_row")
@@ -279,7 +279,7 @@ class _Reader:
             line, text, reason = rejected[0]
             raise DeliveryError(
                 f"{where}: {len(rejected)} lines of the input '{name}' cannot be split into columns, the first is line "
-                f"{line} ({reason}): {text[:80]!r}. Correct the file and run the date again. Nothing was changed."
+                f"{line} ({reason}): {text[:80]!r}. Correct the file and run the date again. Nothing of it was taken."
             )
 
     def _insert(self, sql: str, file: str) -> None:
@@ -291,7 +291,7 @@ class _Reader:
         except duckdb.Error as error:
             raise DeliveryError(
                 f"{what} ({str(error).splitlines()[0]}). Look whether the file was cut off or saved in another format, or "
-                f"whether an SQL expression of the dialect's {self._entity} does not fit it. Nothing was changed."
+                f"whether an SQL expression of the dialect's {self._entity} does not fit it. Nothing of it was taken."
             ) from None
 
     def _account(self, file: str, delivered: int | None) -> None:

@@ -5,6 +5,7 @@ date. The reading itself is `engine.py`; how each system writes is in the dialec
 """
 
 import datetime
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import dagster as dg
 from assets.company import Company
 from assets.errors import DeliveryError
 from assets.ingest.contract import load_contract
-from assets.ingest.dialect import Dialect, load_dialect
+from assets.ingest.dialect import BUILT_IN, Dialect, load_dialect
 from assets.ingest.engine import IGNORED, Outcome, load_delivery, reading_connection
 from assets.yaml_files import shown_path
 from pipelines.resources import Workspace, owners
@@ -24,7 +25,15 @@ SHOWN = 12
 
 def source_dialects(company: Company, folder: Path) -> dict[str, Dialect]:
     """Source -> its dialect, loaded. Raises ConfigurationError for a dialect that does not exist or is malformed."""
-    return {name: load_dialect(source.dialect, folder) for name, source in company.sources.items()}
+    files = sorted([*folder.glob("dialects/*.yml"), *BUILT_IN.glob("*.yml")])
+    written = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+    return {name: _loaded(source.dialect, folder, written) for name, source in company.sources.items()}
+
+
+@functools.lru_cache(maxsize=64)
+def _loaded(dialect: str, folder: Path, written: tuple[tuple[Path, int, int], ...]) -> Dialect:
+    """A dialect as its files are now: a run asks for it once per entity, and reading YAML takes seconds in all."""
+    return load_dialect(dialect, folder)
 
 
 def delivered_dates(landing: Path, sources: Sequence[str]) -> dict[str, set[datetime.date]]:
@@ -37,8 +46,18 @@ def delivered_dates(landing: Path, sources: Sequence[str]) -> dict[str, set[date
                 any(not path.name.startswith(IGNORED) for path in folder.iterdir()) if folder.is_dir() else False
             )
             if has_files:
-                found[source].add(datetime.date.fromisoformat(folder.name))
+                found[source].add(_date(folder))
     return found
+
+
+def _date(folder: Path) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(folder.name)
+    except ValueError:
+        raise DeliveryError(
+            f"The landing folder {shown_path(folder)} is not a date, so nobody knows for which day its files were "
+            "delivered. Give it the name of its business date, such as 2026-06-30. Nothing was changed."
+        ) from None
 
 
 def require_deliveries(landing: Path, sources: Sequence[str], dates: Sequence[datetime.date]) -> dict[str, list[str]]:

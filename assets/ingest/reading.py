@@ -92,7 +92,7 @@ def _encoding(delivered: DeliveredFile, reading: Reading, where: str) -> str:
         return codecs.lookup(name).name
     raise DeliveryError(
         f"{where}: {delivered.name} is in none of the encodings its dialect names ({'; '.join(failures)}). "
-        "Ask the source for the file again, or add its encoding to `read: {encoding: [...]}`. Nothing was changed."
+        "Ask the source for the file again, or add its encoding to `read: {encoding: [...]}`. Nothing of it was taken."
     )
 
 
@@ -108,7 +108,7 @@ def _csv_header(readable: Path, reading: Reading, delivered: DeliveredFile, wher
     if not any(name.strip() for name in header):
         raise DeliveryError(
             f"{where}: {delivered.name} is empty: not even a header line. Deliver it again; an extract without "
-            "records still has its header. Nothing was changed."
+            "records still has its header. Nothing of it was taken."
         )
     columns: list[str] = []
     for position, name in enumerate(header, start=1):
@@ -125,7 +125,7 @@ def _parquet_columns(delivered: DeliveredFile, where: str) -> tuple[str, ...]:
     except duckdb.Error as error:
         raise DeliveryError(
             f"{where}: {delivered.name} is not a readable Parquet file ({str(error).splitlines()[0]}). "
-            "Deliver it again; it may have been cut off. Nothing was changed."
+            "Deliver it again; it may have been cut off. Nothing of it was taken."
         ) from None
     return tuple(row[0] for row in described.fetchall())
 
