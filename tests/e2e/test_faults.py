@@ -82,7 +82,7 @@ def assert_raw_is_whole(company):
 
 
 READER = """
-import duckdb, json, pathlib, sys
+import duckdb, json, pathlib, sys, time
 database, stop = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 seen = {}
 while not stop.exists():
@@ -99,6 +99,7 @@ while not stop.exists():
         ).fetchone()[0]
     what = json.dumps([rows, sorted(day for (day,) in scored), float(lines)], sort_keys=True)
     seen[what] = seen.get(what, 0) + 1
+    time.sleep(0.05)  # leave the processor to the run
 print(json.dumps(list(seen.items())))
 """
 

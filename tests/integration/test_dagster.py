@@ -133,7 +133,7 @@ def test_every_dbt_test_is_a_check_of_a_table(graph):
         if len({name for name in test["depends_on"]["nodes"] if name[:5] == "model"}) == 1
     }
     checks = {check.name for check in graph.asset_check_keys}
-    assert {test["name"] for test in tests if test.get("attached_node", "").startswith("model.")} <= checks
+    assert {test["name"] for test in tests if (test.get("attached_node") or "").startswith("model.")} <= checks
     assert of_one_model <= checks, "a dbt test that no table shows"
     assert len(of_one_model) > 30
 

@@ -60,12 +60,16 @@ def totals(rows, *columns):
 
 def test_the_heading_gives_the_totals_of_all_customers(said, release):
     rows = release("customer_profitability")
+    profit = sum(row["operating_profit"] for row in rows)
     expected = [
         len({row["customer_id"] for row in rows}),
-        *(cents(sum(row[name] for row in rows)) for name in ("net_revenue", "gross_margin", "operating_profit")),
+        *(cents(sum(row[name] for row in rows)) for name in ("net_revenue", "gross_margin")),
+        cents(profit),
+        cents(profit - sum(row["amount"] for row in release("residual_cost_lines"))),
     ]
     found = re.match(
-        r"As of (\S+): ([\d,]+) customers, net revenue ([-\d,.]+), gross margin ([-\d,.]+), operating profit ([-\d,.]+)\.",
+        r"As of (\S+): ([\d,]+) customers, net revenue ([-\d,.]+), gross margin ([-\d,.]+)\.\n"
+        r"Operating profit on customers ([-\d,.]+), after residual lines \(full absorption\) ([-\d,.]+)\.\n",
         said,
     )
     assert found[1] == str(max(row["as_of_date"] for row in release("customers")))
