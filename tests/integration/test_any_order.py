@@ -261,7 +261,7 @@ def test_the_warehouse_after_any_sequence_is_that_of_one_rebuild(seed, demo_land
             shutil.copyfile(redelivered, here)
         if chance.random() < 0.5:
             run.load(redelivered.parent.name)
-        if position == len(dates) - 1:
+        if position == 1:  # on half of the dates: what is built later has to know of the others
             run.build(monkeypatch)
     for date in chance.sample(dates, len(dates)):
         run.load(date)
