@@ -1,7 +1,7 @@
 """One company's settings: `company.yml` as a model.
 
-Everything that is one company's own is data in its folder: this file, `dialects/` and `costing/`. Nothing about one
-company stands in code.
+Everything that is one company's own is data in its folder: this file, `dialects/`, `costing/` and `customers/`. Nothing
+about one company stands in code.
 """
 
 from __future__ import annotations
@@ -24,11 +24,19 @@ RECONCILIATION_CHECKS = (
     "receivables",
     "ledger_balance",
     "revenue_on_customers",
+    "voucher_balance",
+    "trial_balance",
+    "revenue_is_credit",
+    "functional_amount",
 )
 """The checks of marts.reconciliation a company may set a tolerance or a severity for."""
 
 ALWAYS_BLOCKING = ("cost_allocation", "revenue_on_customers")
 """Checks of Whalecurve's own arithmetic: no company can turn a lost cent into a warning."""
+
+
+PUBLISHABLE = ("customer_name", "owner_ref", "je_line_description")
+"""The personal columns of the canonical contract that a published table has, so that a company may publish them."""
 
 
 class _Strict(BaseModel):
@@ -44,10 +52,96 @@ def _name(value: str) -> str:
 Name = Annotated[str, BeforeValidator(_name)]
 
 
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError("is not a time zone of the IANA database, such as Asia/Shanghai") from None
+    return value
+
+
+def _overlap(value: object) -> object:
+    """`90s`, `15min`, `1h` or `2d` as a duration; a plain number stays one."""
+    written = re.fullmatch(r"(\d+) ?(s|min|h|d)?", str(value).strip())
+    if not written:
+        raise ValueError("write a duration such as 15min, 1h or 2d, or a number for a cursor that counts")
+    amount = int(written[1])
+    unit = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days"}.get(written[2])
+    return datetime.timedelta(**{unit: amount}) if unit else amount
+
+
+Overlap = Annotated[datetime.timedelta | int, BeforeValidator(_overlap)]
+"""How far below the last cursor value the next pull begins, for rows whose transaction was long in committing."""
+
+FileStem = Annotated[str, Field(pattern=r"^[^/\\.~][^/\\]*$")]
+"""A name that becomes the name of a file."""
+
+
+def _listed(value: object) -> object:
+    """A list of names, or a mapping where a name without settings may be left empty."""
+    if isinstance(value, list):
+        return {str(name): {} for name in value}
+    return {name: {} if set_ == "" else set_ for name, set_ in value.items()} if isinstance(value, dict) else value
+
+
+class ObjectPull(_Strict):
+    """One Salesforce object: the fields to ask for, by API name; without them, all that the user may read."""
+
+    fields: tuple[Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")], ...] = ()
+
+
+class SalesforcePull(_Strict):
+    """Objects of one Salesforce org: what changed since the last pull, deleted records with their mark."""
+
+    connector: Literal["salesforce"]
+    overlap: Overlap = datetime.timedelta(hours=1)
+    objects: Annotated[
+        dict[Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")], ObjectPull], BeforeValidator(_listed)
+    ] = Field(min_length=1)
+
+    @field_validator("overlap")
+    @classmethod
+    def _a_duration(cls, value: datetime.timedelta | int) -> datetime.timedelta | int:
+        if not isinstance(value, datetime.timedelta):
+            raise ValueError("write a duration such as 15min, 1h or 2d")
+        return value
+
+
+class TablePull(_Strict):
+    """One table: with a cursor (a column that grows with every change) what changed, without one all of it each time."""
+
+    cursor: str | None = None
+    key: str | None = None
+    overlap: Overlap | None = None
+
+    @model_validator(mode="after")
+    def _overlap_of_a_cursor(self) -> TablePull:
+        if self.overlap is not None and self.cursor is None:
+            raise ValueError("an overlap needs a cursor; without one the whole table is pulled each time")
+        return self
+
+
+class DatabasePull(_Strict):
+    """Tables and views of one database that SQLAlchemy speaks to; tested are PostgreSQL and SQLite."""
+
+    connector: Literal["sql_database"]
+    db_schema: str | None = Field(default=None, alias="schema")
+    tables: Annotated[dict[FileStem, TablePull], BeforeValidator(_listed)] = Field(min_length=1)
+
+
+Pull = Annotated[SalesforcePull | DatabasePull, Field(discriminator="connector")]
+
+
 class Source(_Strict):
-    """One system that delivers files to landing/<source>/<date>/."""
+    """One system that delivers files to landing/<source>/<date>/; with `pull`, `whalecurve pull` fetches them from it.
+
+    `timezone` and `currency` are the source's own, where they differ from what its dialect says.
+    """
 
     dialect: Name
+    timezone: Annotated[str, BeforeValidator(_timezone)] | None = None
+    currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
+    pull: Pull | None = None
 
 
 class Quarantine(_Strict):
@@ -73,9 +167,29 @@ class Value(_Strict):
 
 
 class Privacy(_Strict):
-    """Personal columns of the contract that published tables may hold."""
+    """Personal columns that published tables hold in clear. Those not listed are pseudonyms, free text is dropped."""
 
-    publish: tuple[Literal["customer_name"], ...] = ()
+    publish: tuple[Literal[PUBLISHABLE], ...] = ()  # type: ignore[valid-type]
+
+
+MATCHING_METHODS = ("explicit", "shared_id", "tax_id", "name")
+"""By what two records or keys can be known to be one customer, in the order in which most companies trust it."""
+
+
+class Matching(_Strict):
+    """Whose customer is it: the methods that may decide, in order, and from which likeness on a person is asked."""
+
+    order: tuple[Literal[MATCHING_METHODS], ...] = MATCHING_METHODS  # type: ignore[valid-type]
+    suggest_from: float = Field(default=0.85, gt=0, le=1)
+
+    @field_validator("order")
+    @classmethod
+    def _explicit_first(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or value[0] != "explicit":
+            raise ValueError("must begin with explicit: what a person has decided comes before every rule")
+        if len(set(value)) < len(value):
+            raise ValueError(f"names a method twice; use each of {', '.join(MATCHING_METHODS)} at most once")
+        return value
 
 
 class Releases(_Strict):
@@ -97,17 +211,14 @@ class Company(_Strict):
     quarantine: Quarantine = Quarantine()
     reconciliation: dict[str, ReconciliationPolicy] = {}
     value: Value = Value()
+    matching: Matching = Matching()
     privacy: Privacy = Privacy()
     releases: Releases = Releases()
 
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError("is not a time zone of the IANA database, such as Asia/Shanghai") from None
-        return value
+        return _timezone(value)
 
     @field_validator("reconciliation")
     @classmethod
@@ -135,8 +246,9 @@ def load_company(folder: Path) -> Company:
 
 
 def company_hash(folder: Path) -> str:
-    """Hash of everything the company folder says (settings, dialects, costing rules): part of a release's manifest."""
+    """Hash of everything the company folder says (settings, dialects, costing rules, links): part of a release's manifest."""
     digest = hashlib.sha256()
-    for path in sorted([folder / "company.yml", *folder.glob("dialects/*.yml"), *folder.glob("costing/*.csv")]):
+    parts = ("dialects/*.yml", "costing/*.csv", "customers/*.csv")
+    for path in sorted([folder / "company.yml", *(path for part in parts for path in folder.glob(part))]):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 the data or the gate said no (the reason is printed), 2 t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib.util
 import os
@@ -13,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from assets.errors import WhalecurveError
 from pipelines.resources import (
@@ -22,12 +22,11 @@ from pipelines.resources import (
     DEFAULT_COMPANY,
     PROJECT_ROOT,
     Workspace,
+    business_dates,
     configure_environment,
+    pull_credentials,
     quiet_child_environment,
 )
-
-if TYPE_CHECKING:
-    from assets.publish.release import Release
 
 Arguments = argparse.Namespace
 
@@ -42,8 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"whalecurve: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("whalecurve: interrupted; the last release is untouched, and running again goes on.", file=sys.stderr)
-        return 1
+        _say("whalecurve: interrupted; the last release is untouched, and running again goes on.")
+        sys.stdout.flush()
+        os._exit(1)  # a thread in the middle of a statement would abort the process at its end, with words of its own
     except BrokenPipeError:
         # The reader of our output (head, less) went away; that is its good right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,6 +72,33 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--lines", type=int, default=150_000, help="number of invoice lines (default 150000)")
     demo.add_argument("--seed", type=int, default=7, help="seed of the made-up numbers (default 7)")
 
+    pulled = command(
+        "pull", _pull, "Fetch a source from its live system into the landing folder (needs the extra whalecurve[pull])."
+    )
+    pulled.add_argument("source", help="a source of company.yml that says `pull:`")
+    pulled.add_argument("--date", type=_date, help="the delivery's business date (default: the latest business date)")
+
+    checked = command(
+        "check-source",
+        _check_source,
+        "Dry run of one source: what a run would read of a delivery, and what it would say.",
+    )
+    checked.add_argument("source", help="a source of company.yml")
+    checked.add_argument("--date", type=_date, help="the delivery's business date (default: the newest delivery)")
+    checked.add_argument(
+        "--files", type=Path, nargs="+", metavar="FILE", help="check these files instead of a delivery"
+    )
+
+    drafted = command(
+        "draft-dialect",
+        _draft_dialect,
+        "Propose a dialect for files nobody has described yet, each guess marked as one.",
+    )
+    drafted.add_argument("files", type=Path, nargs="+", metavar="FILE", help="files as the system wrote them")
+    drafted.add_argument("--name", help="name of the dialect (default: made from the first file's name)")
+    drafted.add_argument("--entity", help="what a row is, when it is known (an entity of assets/ingest/contract.yml)")
+    drafted.add_argument("--anew", action="store_true", help="draft even where a built-in dialect fits")
+
     run = command(
         "run", _run, "Run business dates: read, compute, pass the gate, publish. Default: all that is delivered."
     )
@@ -93,6 +120,15 @@ def _parser() -> argparse.ArgumentParser:
     command("releases", _releases, "List the releases and say which one is current.")
     rollback = command("rollback", _rollback, "Make an earlier release the current one.")
     rollback.add_argument("release", nargs="?", help="release id (default: the one before the current)")
+    forget = command(
+        "forget", _forget, "Erase one person from raw layer, warehouse and releases; says what it touches before --yes."
+    )
+    forget.add_argument("who", help="customer id, account code, e-mail address or exact name")
+    forget.add_argument("--source", help="only the customer this source knows so, where several are meant")
+    forget.add_argument("--reason", help="why; kept in the erasure register, so without naming the person")
+    forget.add_argument("--date", type=_date, help="date the register notes (default: the latest business date)")
+    forget.add_argument("--yes", action="store_true", help="do it; without, nothing is changed")
+    forget.add_argument("--dry-run", action="store_true", help="only say what would be touched (the default)")
     command("verify", _verify, "Check every file of the current release against its manifest.")
     return parser
 
@@ -142,6 +178,78 @@ def _demo(arguments: Arguments) -> None:
     print(f"The demo company's extracts lie in {workspace.landing}.")
 
 
+def _pull(arguments: Arguments) -> None:
+    from assets.ingest.pull import pull
+    from assets.yaml_files import shown_path
+    from pipelines.runs import require_known, single_writer
+
+    workspace = Workspace.from_environment()
+    company = workspace.company()
+    date = arguments.date or datetime.date.fromisoformat(business_dates(company).get_partition_keys()[-1])
+    require_known(company, date)
+    _say(f"Pulling {arguments.source} for {date}:")
+    files = pull(
+        company,
+        arguments.source,
+        date,
+        landing=workspace.landing,
+        states=workspace.data / "pull",
+        credentials=pull_credentials(arguments.source),
+        placing=lambda: single_writer(_say),
+        say=_say,
+    )
+    folder = shown_path(workspace.landing / arguments.source / date.isoformat())
+    print(f"{len(files)} files lie in {folder}. Read them with `whalecurve run --date {date}`.")
+
+
+def _check_source(arguments: Arguments) -> None:
+    from assets.ingest.check import as_delivery, check_delivery, newest_delivery
+    from assets.ingest.check_text import check_text
+    from assets.ingest.dialect import load_dialect
+    from pipelines.runs import require_known
+
+    workspace = Workspace.from_environment()
+    company = workspace.company()
+    source = arguments.source
+    if source not in company.sources:
+        _wrong_call(f"'{source}' is not a source of {company.name}; choose from {', '.join(company.sources)}")
+    spoken = company.sources[source]
+    dialect = load_dialect(spoken.dialect, workspace.company_folder, timezone=spoken.timezone, currency=spoken.currency)
+    if arguments.files:
+        for file in arguments.files:
+            if not file.is_file():
+                _wrong_call(f"'{file}' is not a file")
+        date = arguments.date or datetime.date.fromisoformat(business_dates(company).get_partition_keys()[-1])
+        place: contextlib.AbstractContextManager[Path] = as_delivery(arguments.files)
+    else:
+        date = arguments.date or newest_delivery(workspace.landing, source)
+        place = contextlib.nullcontext(workspace.landing / source / date.isoformat())
+    problems = []
+    try:
+        require_known(company, date)
+    except WhalecurveError as error:
+        problems.append(str(error))
+    with place as folder:
+        check = check_delivery(
+            *(folder, source, dialect, date), max_share=company.quarantine.max_share, problems=problems
+        )
+    print(check_text(check))
+    if not check.would_load:
+        raise SystemExit(1)
+
+
+def _draft_dialect(arguments: Arguments) -> None:
+    from assets.ingest.contract import load_contract
+    from assets.ingest.draft import draft_dialect
+
+    for file in arguments.files:
+        if not file.is_file():
+            _wrong_call(f"'{file}' is not a file")
+    if arguments.entity and arguments.entity not in load_contract().entities:
+        _wrong_call(f"'{arguments.entity}' is not an entity; choose from {', '.join(load_contract().entities)}")
+    print(draft_dialect(arguments.files, name=arguments.name, entity=arguments.entity, anew=arguments.anew), end="")
+
+
 def _run(arguments: Arguments) -> None:
     from assets.ingest.raw import delivered_dates
     from pipelines.runs import run_dates
@@ -187,38 +295,48 @@ def _explain(arguments: Arguments) -> None:
     print(explain(workspace.releases, *asked, warehouse=workspace.warehouse_path))
 
 
-def _require_release(folder: Path) -> Release:
-    from assets.publish.release import current
-
-    release = current(folder)
-    if release is None:
-        raise WhalecurveError(f"There is no release in {folder} yet: run `whalecurve run` first.")
-    return release
-
-
 def _releases(arguments: Arguments) -> None:
-    from assets.publish.release import releases
+    from assets.publish.release import releases, require_current
 
     folder = Workspace.from_environment().releases
-    _require_release(folder)
+    require_current(folder)
     for release in releases(folder):
         mark = "*" if release.is_current else " "
         print(f"{mark} {release.release_id}  as of {release.as_of}, {len(release.manifest.get('tables', {}))} tables")
 
 
 def _rollback(arguments: Arguments) -> None:
-    from assets.publish.release import rollback
+    from assets.publish.release import require_current, rollback
 
     folder = Workspace.from_environment().releases
-    _require_release(folder)
+    require_current(folder)
     release = rollback(folder, arguments.release)
     print(f"The current release is now {release.release_id}.")
 
 
-def _verify(arguments: Arguments) -> None:
-    from assets.publish.release import verify
+def _forget(arguments: Arguments) -> None:
+    from pipelines.forget import forget
 
-    release = _require_release(Workspace.from_environment().releases)
+    really = arguments.yes and not arguments.dry_run
+    if really and not (arguments.reason or "").strip():
+        _wrong_call("--yes needs a --reason: who looks at the register later must see why the person was erased")
+    workspace = Workspace.from_environment()
+    print(
+        forget(
+            *(workspace, arguments.who),
+            source=arguments.source,
+            reason=arguments.reason or "",
+            on=arguments.date,
+            really=really,
+            say=_say,
+        )
+    )
+
+
+def _verify(arguments: Arguments) -> None:
+    from assets.publish.release import require_current, verify
+
+    release = require_current(Workspace.from_environment().releases)
     problems = verify(release.path)
     if problems:
         raise WhalecurveError("\n".join([f"Release {release.release_id} is not as it was published:", *problems]))

@@ -5,11 +5,14 @@ machine's one writer to the warehouse. One parsed manifest serves both passes.
 """
 
 import collections
+import contextlib
 import functools
 import hashlib
 import json
 import os
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +28,9 @@ TARGET = DBT_MANIFEST.parent
 PARSED = TARGET / "partial_parse.msgpack"
 SOURCES_HASH = TARGET / "sources.sha256"
 UNIQUE_ID = "dagster_dbt/unique_id"
+SILENT = ["--log-level", "none"]
+"""What failed is in the result, and said at the end of the run; --quiet alone would still print tracebacks on Ctrl+C."""
+
 PASSES = {"dbt_marts": ("staging", "facts", "costing", "marts"), "dbt_overview": ("overview",)}
 """Name of the step -> the layers of dbt_project it builds."""
 
@@ -83,7 +89,7 @@ def parsed_manifest() -> Any:
     parsed_sources = _sources_hash()
     # Written beside and renamed: a parse killed half-way, or another one at the same time, leaves a whole manifest.
     with tempfile.TemporaryDirectory(prefix=".parse-", dir=TARGET) as aside:
-        result = invoke(["parse", "--quiet", "--target-path", aside, *project_arguments()])
+        result = invoke(["parse", *SILENT, "--target-path", aside, *project_arguments()])
         (Path(aside) / SOURCES_HASH.name).write_text(parsed_sources)
         SOURCES_HASH.unlink(missing_ok=True)
         for path in (DBT_MANIFEST, PARSED, SOURCES_HASH):
@@ -108,14 +114,30 @@ def invoke(arguments: list[str], manifest: Any = None, callbacks: list[Any] | No
     from dbt.cli.main import dbtRunner
 
     try:
-        result = dbtRunner(manifest=manifest, callbacks=callbacks or []).invoke(arguments)
+        with _interrupts_as_dbt_knows_them():
+            result = dbtRunner(manifest=manifest, callbacks=callbacks or []).invoke(arguments)
     finally:
         _close_connections()
+    if isinstance(result.exception, KeyboardInterrupt):
+        raise result.exception
     if result.exception is not None:
         raise WhalecurveError(
             f"dbt could not run `{arguments[0]}`: {result.exception}. The warehouse is as the last complete model left it."
         )
     return result
+
+
+@contextlib.contextmanager
+def _interrupts_as_dbt_knows_them() -> Iterator[None]:
+    """In a step Ctrl+C raises an error of Dagster's; dbt cancels its statements and ends its threads on Python's own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def _close_connections() -> None:
@@ -190,7 +212,7 @@ def build(
 
     # What dbt writes while it builds belongs to the data folder: runs of several companies share the project's folder.
     written = ["--no-write-json", "--target-path", str(workspace.data / "dbt")]
-    arguments = ["build", "--quiet", *project_arguments(), *written, "--exclude-resource-type", "unit_test"]
+    arguments = ["build", *SILENT, *project_arguments(), *written, "--exclude-resource-type", "unit_test"]
     names = [unique_id.split(".")[-1] for unique_id in chosen]
     result = invoke([*arguments, "--select", *names], manifest=manifest, callbacks=[progress])
     if not result.result or not result.result.results:

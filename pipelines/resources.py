@@ -16,9 +16,10 @@ import dagster as dg
 import duckdb
 
 from assets.company import Company, load_company
-from assets.errors import WhalecurveError
+from assets.errors import ConfigurationError, WhalecurveError
 from assets.ingest import storage
 from assets.ingest.contract import load_contract
+from assets.ingest.pull import Credentials
 from assets.ingest.sql import identifier, literal
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -27,14 +28,19 @@ DBT_MANIFEST = DBT_PROJECT / "target" / "manifest.json"
 EXPECTATIONS = PROJECT_ROOT / "expectations"
 COMPANY_VARIABLE = "WHALECURVE_COMPANY"
 DATA_VARIABLE = "WHALECURVE_DATA"
+PULL_VARIABLES = "WHALECURVE_PULL_"
 DEFAULT_COMPANY = PROJECT_ROOT / "companies" / "demo"
 DEFAULT_DATA = PROJECT_ROOT / "data"
+
+PSEUDONYM_KEY_VARIABLE = "WHALECURVE_PSEUDONYM_KEY"
+SHORTEST_KEY = 16
 
 QUIET = {
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "DO_NOT_TRACK": "1",
     "GX_ANALYTICS_ENABLED": "false",
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
 }
 """No tool underneath may report anything to anybody."""
 
@@ -52,13 +58,35 @@ def dagster_home() -> Path:
     return Path(os.environ.get("DAGSTER_HOME") or data_folder() / "dagster")
 
 
+def pseudonym_key() -> bytes | None:
+    """The key of the pseudonyms in published tables, or None when there is none. Never to be logged or stored."""
+    key = os.environ.get(PSEUDONYM_KEY_VARIABLE)
+    if not key:
+        return None
+    if len(key) < SHORTEST_KEY:
+        raise ConfigurationError(
+            f"{PSEUDONYM_KEY_VARIABLE} has {len(key)} characters and needs at least {SHORTEST_KEY}: a short key can be found "
+            "by trying. Make one with `openssl rand -hex 32`, keep it where passwords are kept, and use the same one for "
+            "every run. Nothing was changed."
+        )
+    return key.encode()
+
+
 def configure_environment(company: Path | None = None, data: Path | None = None) -> None:
     """Make the choice of folders known to this process and the ones it starts, and silence telemetry."""
     os.environ[COMPANY_VARIABLE] = str((company or company_folder()).resolve())
     os.environ[DATA_VARIABLE] = str((data or data_folder()).resolve())
     os.environ["DAGSTER_HOME"] = str(dagster_home())
+    os.environ.setdefault("DLT_DATA_DIR", str(data_folder() / "pull" / "dlt"))  # and not the home folder
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+
+
+def pull_credentials(source: str) -> Credentials:
+    """What the environment says of one source, WHALECURVE_PULL_<SOURCE>_URL and the like. Kept nowhere else."""
+    prefix = f"{PULL_VARIABLES}{source.upper()}_"
+    found = {name.removeprefix(prefix): value for name, value in os.environ.items() if name.startswith(prefix)}
+    return Credentials(prefix, {name: value for name, value in found.items() if value})
 
 
 def quiet_child_environment() -> dict[str, str]:

@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from assets.company import Company
 from assets.costing.rules import load_rules
 from assets.errors import WhalecurveError
 from assets.ingest.raw import require_deliveries, source_dialects
-from pipelines.resources import Workspace, dagster_home, data_folder
+from pipelines.resources import Workspace, business_dates, dagster_home, data_folder, pseudonym_key
 
 INSTANCE_FILE = Path(__file__).with_name("dagster.yaml")
 PID_TAG = "whalecurve/pid"
 CHECK_FAILED = "DagsterAssetCheckFailedError"
+INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
+INTERRUPTED_STATEMENT = "Query interrupted"
 SHOWN_DIFFERENCES = 12
 
 
@@ -36,7 +39,6 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
 
     Raises WhalecurveError with the reason when a date is unknown, nothing was delivered, or a step fails.
     """
-    import dagster as dg
     from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
     from pipelines.definitions import defs
@@ -45,22 +47,46 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
     prepare_instance()
     workspace = Workspace.from_environment()
     job = defs.resolve_job_def(DAILY_RUN)
-    _require_known(job, first, last)
+    require_known(workspace.company(), first, last)
     days = [first + datetime.timedelta(days=offset) for offset in range((last - first).days + 1)]
     require_deliveries(workspace.landing, list(workspace.company().sources), days)
-    # A company folder that cannot be used is refused before anything is read.
+    # A company folder or a key that cannot be used is refused before anything is read.
     source_dialects(workspace.company(), workspace.company_folder)
     load_rules(workspace.company_folder)
+    pseudonym_key()
     tags = {
         PID_TAG: str(os.getpid()),
         ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
         ASSET_PARTITION_RANGE_END_TAG: last.isoformat(),
     }
+    return _execute(job, tags, say)
+
+
+def rebuild(*, say: Callable[[str], None]) -> str:
+    """Run the daily job from the raw layer on, reading no deliveries. Returns the run's id.
+
+    Raises WhalecurveError with the reason when a step fails.
+    """
+    from pipelines.definitions import defs
+    from pipelines.jobs import DAILY_RUN
+
+    prepare_instance()
+    job = defs.resolve_job_def(DAILY_RUN)
+    read = ("landing", "raw")
+    after = [key for key in defs.resolve_asset_graph().executable_asset_keys if key.path[0] not in read]
+    return _execute(job, {PID_TAG: str(os.getpid())}, say, asset_selection=after)
+
+
+def _execute(job: Any, tags: dict[str, str], say: Callable[[str], None], **selection: Any) -> str:
+    import dagster as dg
+
     with single_writer(say), dg.DagsterInstance.get() as instance:
         end_dead_runs(instance)
         result = job.execute_in_process(
-            instance=instance, tags=tags, run_config={"loggers": {"console": {}}}, raise_on_error=False
+            instance=instance, tags=tags, run_config={"loggers": {"console": {}}}, raise_on_error=False, **selection
         )
+    if _interrupted(result):
+        raise KeyboardInterrupt
     if not result.success:
         raise WhalecurveError(_failure(result))
     return str(result.run_id)
@@ -96,14 +122,31 @@ def end_dead_runs(instance: Any) -> None:
             instance.report_run_failed(run, "The run's process ended without a word, as after a kill or a power cut.")
 
 
-def _require_known(job: Any, first: datetime.date, last: datetime.date) -> None:
-    known = job.partitions_def.get_partition_keys()
-    for day in (first, last):
+def require_known(company: Company, *days: datetime.date) -> None:
+    """Raise WhalecurveError for a day that is not one of the company's business dates."""
+    known = business_dates(company).get_partition_keys()
+    for day in days:
         if day.isoformat() not in known:
             raise WhalecurveError(
                 f"{day} is not a business date of this company: its dates run from {known[0]} to {known[-1]} "
                 "(company.yml, first_business_date and last_business_date). Choose one of them. Nothing was changed."
             )
+
+
+def _interrupted(result: Any) -> bool:
+    """Did somebody press Ctrl+C? Dagster notes that as a failure, and DuckDB as an error of the statement it was in."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error.cause is not None:
+                error = error.cause
+        elif event.is_job_failure and event.job_failure_data.error is not None:
+            error = event.job_failure_data.error
+        else:
+            continue
+        if error.cls_name in INTERRUPTS or INTERRUPTED_STATEMENT in str(error.message):
+            return True
+    return False
 
 
 def _failure(result: Any) -> str:

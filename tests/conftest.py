@@ -7,6 +7,7 @@ import os
 import pytest
 from command import PROJECT, Whalecurve
 
+os.environ.pop("WHALECURVE_PSEUDONYM_KEY", None)
 os.environ.update(
     DAGSTER_DISABLE_TELEMETRY="1",
     DBT_SEND_ANONYMOUS_USAGE_STATS="false",

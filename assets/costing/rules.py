@@ -1,7 +1,8 @@
-"""Costing rules: `<company>/costing/*.csv` and the settings SQL needs, validated and written as Parquet.
+"""The company's rules: `<company>/costing/*.csv`, `<company>/customers/links.csv` and the settings SQL needs, validated and
+written as Parquet.
 
-What the rules mean is computed in dbt_project/models/costing. Here they are only read and checked: a rule that cannot be
-used is refused with file, row, column and remedy, before anything is computed from it.
+What the rules mean is computed in dbt_project (models/costing; models/facts for links). Here they are only read and
+checked: a rule that cannot be used is refused with file, row, column and remedy, before anything is computed from it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import duckdb
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from assets.company import ALWAYS_BLOCKING, RECONCILIATION_CHECKS, Company, Name, ReconciliationPolicy
+from assets.company import (
+    ALWAYS_BLOCKING,
+    PUBLISHABLE,
+    RECONCILIATION_CHECKS,
+    Company,
+    Name,
+    ReconciliationPolicy,
+)
 from assets.errors import ConfigurationError
 from assets.ingest.sql import identifier, literal
 from assets.yaml_files import shown_path
@@ -132,6 +140,17 @@ class ScopeRule(_Effective):
         return self
 
 
+class CustomerLink(_Effective):
+    """A person's decision: this key of a source (blank: of any source) stands for this customer."""
+
+    source: Text = None
+    source_customer_key: str = Field(min_length=1)
+    key_kind: Literal["id", "code", "name", "tin"]
+    customer_id: str = Field(min_length=1)
+    decided_by: str = Field(min_length=1)
+    reason: Text = None
+
+
 Rule = TypeVar("Rule", bound=_Rule)
 
 
@@ -157,6 +176,36 @@ def load_rules(company_folder: Path) -> RuleSet:
     if faults:
         raise ConfigurationError("\n".join(faults))
     return rules
+
+
+def load_customer_links(company: Company, company_folder: Path) -> list[CustomerLink]:
+    """Read and check `<company>/customers/links.csv`, if there is one. Raises ConfigurationError naming each fault."""
+    path = company_folder / "customers" / "links.csv"
+    links = _read(path, CustomerLink, optional=True)
+    faults: list[str] = []
+    seen: dict[tuple[Any, ...], int] = {}
+    for number, link in enumerate(links, start=2):
+        if link.source and link.source not in company.sources:
+            faults.append(
+                f"{shown_path(path)}, row {number}, column source: there is no source '{link.source}'; leave it blank for "
+                f"any source, or choose one of {', '.join(sorted(company.sources))}."
+            )
+        if not any(sign.isalnum() for sign in link.source_customer_key):
+            faults.append(
+                f"{shown_path(path)}, row {number}, column source_customer_key: has neither letter nor digit, so nothing "
+                f"could be known by it; it is {link.source_customer_key!r}."
+            )
+        key = (link.source, link.key_kind, link.source_customer_key, link.valid_from)
+        if key in seen:
+            faults.append(
+                f"{shown_path(path)}, row {number}, column valid_from: the {link.key_kind} '{link.source_customer_key}' is "
+                f"already linked from the same day in row {seen[key]}; keep one of the two rows, or let this one begin later: "
+                "it then ends the other."
+            )
+        seen.setdefault(key, number)
+    if faults:
+        raise ConfigurationError("\n".join(faults))
+    return links
 
 
 def _read(path: Path, model: type[Rule], *, optional: bool = False) -> list[Rule]:
@@ -248,6 +297,7 @@ def _overlaps(rules: RuleSet, folder: Path) -> Iterable[str]:
 def rule_tables(company: Company, company_folder: Path) -> dict[str, tuple[dict[str, str], list[tuple[Any, ...]]]]:
     """Every table of schema `rules`: name -> (column -> DuckDB type, rows)."""
     rules = load_rules(company_folder)
+    links = load_customer_links(company, company_folder)
     effective = {"valid_from": "DATE", "valid_to": "DATE"}
     policies = [
         (check, *_policy(check, company.reconciliation.get(check, ReconciliationPolicy())))
@@ -313,20 +363,40 @@ def rule_tables(company: Company, company_folder: Path) -> dict[str, tuple[dict[
             {"check_name": "VARCHAR", "severity": "VARCHAR", "tolerance": "DECIMAL(22,4)", "reason": "VARCHAR"},
             policies,
         ),
+        "matching_order": (
+            {"position": "INTEGER", "method": "VARCHAR"},
+            list(enumerate(company.matching.order, start=1)),
+        ),
+        "customer_links": (
+            {
+                "position": "INTEGER",
+                **dict.fromkeys(("source", "source_customer_key", "key_kind", "customer_id"), "VARCHAR"),
+                **effective,
+                **dict.fromkeys(("decided_by", "reason"), "VARCHAR"),
+            },
+            [
+                (
+                    *(position, link.source, link.source_customer_key, link.key_kind, link.customer_id),
+                    *(link.valid_from, link.valid_to, link.decided_by, link.reason),
+                )
+                for position, link in enumerate(links, start=1)
+            ],
+        ),
         "company": (
             {
                 **dict.fromkeys(("company", "company_name", "base_currency"), "VARCHAR"),
                 "discount_rate": "DOUBLE",
                 "horizon_months": "INTEGER",
                 "churn_horizon_days": "INTEGER",
-                "publish_customer_name": "BOOLEAN",
+                **{f"publish_{column}": "BOOLEAN" for column in PUBLISHABLE},
                 "first_business_date": "DATE",
             },
             [
                 (
                     *(company.company, company.name, company.base_currency, company.value.discount_rate),
                     *(company.value.horizon_months, company.value.churn_horizon_days),
-                    *("customer_name" in company.privacy.publish, company.first_business_date),
+                    *(column in company.privacy.publish for column in PUBLISHABLE),
+                    company.first_business_date,
                 )
             ],
         ),

@@ -1,8 +1,8 @@
-"""From a dialect and the contract to SQL: one statement per entity does all the reading, converting and judging of rows.
+"""From a dialect and the contract to SQL: one statement per file does all the converting and judging of rows.
 
-The statement has four steps. `source` is the file or the dialect's select. `bound` takes each canonical column's text
-from where the dialect says it stands, and `converted` turns it into the contract's type. `judged` says what is wrong: a
-text that does not convert, a required column without a value and a value outside the allowed ones become
+The statement has four steps. `source` is the rows of the file or of the dialect's select. `bound` takes each canonical
+column's text from where the dialect says it stands, and `converted` turns it into the contract's type. `judged` says what
+is wrong: a text that does not convert, a required column without a value and a value outside the allowed ones become
 `quarantine_reason`, and the row stays, with its original beside it. So rows in = rows out + rows quarantined holds by
 construction.
 """
@@ -10,118 +10,146 @@ construction.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import unicodedata
+import re
 
 from assets.errors import DeliveryError
+from assets.ingest import values
 from assets.ingest.contract import Column, Entity
-from assets.ingest.dialect import Binding, Dialect, EntityMapping, Reading
-from assets.ingest.reading import column_expression
+from assets.ingest.dialect import EVERYTHING, Binding, Condition, Dialect, EntityMapping, Pairs, Test
+from assets.ingest.reading import Frame, json_place, json_text
 from assets.ingest.sql import identifier, literal
+from assets.ingest.values import tokens
 
-ISO_FORMATS = "ISO 8601"
-THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"
-TRUE_TOKENS = ("1", "true", "t", "yes", "y", "是", "√")
-FALSE_TOKENS = ("0", "false", "f", "no", "n", "否", "×")
+PLACEHOLDER = re.compile(r"\{\{\s*(.+?)\s*\}\}")
+"""`{{ Amount | 金额 }}` in an SQL expression of a dialect: the text under one of these labels, null where there is none."""
+
+CURRENCIES = ("currency_code", "functional_currency_code")
+"""Columns a source's own currency fills where the row says none."""
+
+EXPECTED = {"date": "a date", "timestamp": "a time", "boolean": "yes or no"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Header:
-    """The columns of one file and how a dialect's labels find them."""
+class Compiled:
+    """One file's rows as canonical rows."""
 
-    columns: tuple[str, ...]
-    reading: Reading
-    shown: str
-    """The file, source and dialect, for errors."""
-
-    def find(self, labels: tuple[str, ...]) -> list[str]:
-        """The file's columns that carry one of the labels, in the order of the labels."""
-        if self.reading.format == "jsonl":
-            return list(labels)
-        by_folded = {folded(column): column for column in self.columns}
-        return [by_folded[folded(label)] for label in labels if folded(label) in by_folded]
-
-    def nearest(self, labels: tuple[str, ...], taken: set[str]) -> str:
-        """The header most like one of the labels, for the error about a missing one; one that is not `taken`, if any."""
-        close = [
-            (column not in taken, difflib.SequenceMatcher(None, folded(label), folded(column)).ratio(), column)
-            for label in labels
-            for column in self.columns
-        ]
-        return max(close)[2] if close else "(none)"
+    sql: str
+    bound: dict[str, str]
+    """Canonical column -> what it is read from, in the words of the file."""
+    unread: tuple[str, ...]
+    """Columns of the file no binding reads."""
+    numbered: dict[str, str]
+    """Canonical column -> the column its rows are numbered within, once all files of the delivery are together."""
+    source: str
+    """SQL of the rows of the file the dialect takes, as they stand there."""
+    texts: dict[str, str]
+    """Canonical column -> SQL over `source` of the text it is made from."""
+    mapping: EntityMapping
 
 
-def folded(label: str) -> str:
-    """A header without the differences people do not see: full-width forms, case, blanks around it."""
-    return unicodedata.normalize("NFKC", label).strip().casefold()
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """How one canonical column is made."""
+
+    texts: dict[str, str]
+    """Suffix -> SQL of a text over the source; '' is the text shown to people."""
+    value: str
+    """SQL of the value over the texts."""
+    complaints: tuple[tuple[str, str], ...]
+    """(SQL condition, SQL of a sentence or null) over texts and value. The condition is cheap: it is computed for every
+    row, the sentence only where it holds."""
 
 
 def compile_entity(
-    dialect: Dialect, entity_name: str, entity: Entity, mapping: EntityMapping, header: Header, source: str
-) -> tuple[str, list[str]]:
-    """Return the SELECT that turns `source` (SQL of the rows) into canonical rows, and the headers it leaves unread.
+    dialect: Dialect,
+    entity_name: str,
+    entity: Entity,
+    mapping: EntityMapping,
+    frame: Frame,
+    *,
+    deletes: bool = False,
+) -> Compiled:
+    """Return the SELECT that turns a frame's rows into canonical rows.
 
-    `source` has a column source_row. The result has the entity's columns, source_row, source_modified_at, is_deleted,
-    quarantine_reason and source_record. Raises DeliveryError for a required column whose header the file does not have.
+    The result has the entity's columns, source_file, source_row, source_modified_at, is_deleted, restates, quarantine_reason and
+    source_record. With `deletes` every row is a deletion and only the key is required. Raises DeliveryError for a required
+    column whose header the file does not have.
     """
-    compiler = _Compiler(dialect, entity_name, mapping, header)
-    bound = {name: compiler.text(name, spec) for name, spec in entity.columns.items()}
-    modified = compiler.binding_text("modified_at", mapping.modified_at) if mapping.modified_at else "null"
-    reasons = [reason for name, spec in entity.columns.items() for reason in compiler.reasons(name, spec)]
-    if header.reading.format == "jsonl" and mapping.select is None:
-        reasons.insert(0, "case when record is null then 'the line is not JSON' end")
+    compiler = _Compiler(dialect, entity_name, entity, mapping, frame, deletes)
+    plans = {name: compiler.plan(name, spec) for name, spec in entity.columns.items()}
+    modified = compiler.modified_at()
+    complaints = [complaint for plan in (*plans.values(), modified) for complaint in plan.complaints]
+    complaints += compiler.restated_without_scope()
+    if frame.kind == "json":
+        broken = "case when json_valid(line) then 'the record has no list to read' else 'the line is not JSON' end"
+        complaints.insert(0, ("record is null", broken))
         original = "coalesce(cast(record as varchar), line)"
     else:
-        columns = ", ".join(f"{identifier(c)} := {identifier(c)}" for c in header.columns)
-        original = f"cast(to_json(struct_pack({columns})) as varchar)"
-    converted = ",\n    ".join(
-        f"{compiler.converted(name, spec)} as {_value(name)}" for name, spec in entity.columns.items()
+        columns = ", ".join(f"{identifier(c)} := {identifier(c)}" for c in frame.columns)
+        original = frame.original or f"cast(to_json(struct_pack({columns})) as varchar)"
+    texts = {_text(name, suffix): sql for name, plan in plans.items() for suffix, sql in plan.texts.items()}
+    texts[_text("modified_at", "")] = modified.texts[""]
+    bound = ",\n    ".join(f"{sql} as {name}" for name, sql in texts.items())
+    converted = ",\n    ".join(f"{plan.value} as {_value(name)}" for name, plan in plans.items())
+    wrong = "\n    or ".join(f"({condition})" for condition, _ in complaints) or "false"
+    sentences = ",\n      ".join(f"case when {condition} then {sentence} end" for condition, sentence in complaints)
+    selected = ",\n    ".join(
+        f"{_plausible(name, spec)} as {identifier(name)}" for name, spec in entity.columns.items()
     )
-    values = ",\n    ".join(f"{_value(name)} as {identifier(name)}" for name in entity.columns)
-    texts = ",\n    ".join(f"{text} as {_text(name)}" for name, text in bound.items())
-    where = f"\n  where {mapping.where}" if mapping.where else ""
-    deleted = f"coalesce(cast(({mapping.deleted}) as boolean), false)" if mapping.deleted else "false"
-    modified_at = _timestamp(
-        _text("modified_at"), _formats(mapping.modified_at), compiler.timezone(mapping.modified_at)
-    )
-    judged = ",\n      ".join(reasons) or "null"
+    where = " and ".join(f"({compiler.predicate(test)})" for test in mapping.where)
+    if where and frame.kind == "json":
+        # A line that is no JSON says nothing a condition could be held against: it is quarantined, not left out.
+        where = f"({where}) or case when record is null then not json_valid(line) else false end"
+    position = f',\n    {frame.position} as "position!"' if compiler.numbered else ""
+    deleted = compiler.deleted()
+    source = f"select * from ({compiler.relation()}) as delivered{f' where {where}' if where else ''}"
     sql = f"""with source as (
-  select * from ({source}) as delivered{where}
+  {source}
 ),
 bound as (
   select *,
-    {texts},
-    {modified} as {_text("modified_at")},
+    {bound},
     {deleted} as "is_deleted!"
   from source
 ),
 converted as (
   select *,
     {converted},
-    {modified_at} as "source_modified_at!"
+    {modified.value} as "source_modified_at!"
   from bound
 ),
 judged as (
   select *,
-    nullif(concat_ws('; ',
-      {judged}
-    ), '') as "reason!"
+    case when {wrong}
+    then nullif(concat_ws('; ',
+      {sentences or "null"}
+    ), '') end as "reason!"
   from converted
 )
 select
-    {values},
-    source_row,
+    {selected},
+    {frame.source_file or literal(frame.name)} as source_file,
+    cast(source_row as bigint) as source_row,
     "source_modified_at!" as source_modified_at,
     "is_deleted!" as is_deleted,
+    {compiler.restates()} as restates,
     "reason!" as quarantine_reason,
-    case when "reason!" is not null then {original} end as source_record
+    case when "reason!" is not null then {original} end as source_record{position}
 from judged"""
-    return sql, compiler.unread()
+    shown = {name: plan.texts[""] for name, plan in plans.items() if "" in plan.texts}
+    return Compiled(sql, compiler.bound, compiler.unread(), compiler.numbered, source, shown, mapping)
 
 
-def _text(name: str) -> str:
+def required_labels(entity: Entity, mapping: EntityMapping) -> tuple[tuple[str, ...], ...]:
+    """The labels of columns a file of this mapping must have: a header is known by them."""
+    columns = mapping.columns.items()
+    bindings = [b for name, b in columns if b.required or (name in entity.columns and entity.columns[name].required)]
+    return tuple(b.source for b in bindings if b.source and b.default is None)
+
+
+def _text(name: str, suffix: str = "") -> str:
     """Name of the column that holds a canonical column's text before conversion; no source can have such a header."""
-    return identifier(f"{name}!text")
+    return identifier(f"{name}!{suffix or 'text'}")
 
 
 def _value(name: str) -> str:
@@ -132,173 +160,380 @@ def _value(name: str) -> str:
 class _Compiler:
     """Expressions for one entity and one file."""
 
-    def __init__(self, dialect: Dialect, entity_name: str, mapping: EntityMapping, header: Header) -> None:
+    def __init__(
+        self, dialect: Dialect, entity_name: str, entity: Entity, mapping: EntityMapping, frame: Frame, deletes: bool
+    ) -> None:
+        self.bound: dict[str, str] = {}
+        self.numbered: dict[str, str] = {}
         self._dialect = dialect
         self._entity_name = entity_name
+        self._entity = entity
         self._mapping = mapping
-        self._header = header
+        self._frame = frame
+        self._deletes = deletes
         self._read: set[str] = set()
+        self._places: dict[str, str] = {}
+        self._expressions: dict[str, str] = {}
 
-    def text(self, name: str, spec: Column) -> str:
-        """SQL of the column's text."""
+    # Texts
+
+    def plan(self, name: str, spec: Column) -> _Plan:
         binding = self._mapping.columns.get(name)
-        if binding is not None:
-            return self.binding_text(name, binding, required=spec.required or binding.required)
-        if self._mapping.select is not None and name in self._header.columns:
-            self._read.add(name)
-            return _cleaned(f"cast({identifier(name)} as varchar)")
-        if spec.required:
-            self._missing(name, (name,))
-        return "cast(null as varchar)"
+        required = bool((spec.required and not self._deletes) or (binding and binding.required) or self._is_key(name))
+        if binding is None:
+            return self._unbound(name, spec, required and spec.required)
+        if binding.number_within is not None:
+            self.numbered[name] = binding.number_within
+            self.bound[name] = f"numbered within {binding.number_within}"
+            return _Plan({}, f"cast(null as {spec.sql_type})", ())
+        if binding.debit is not None:
+            return self._two_columns(name, spec, binding, required)
+        plan = self._one_text(name, spec, binding, required)
+        if binding.indicator is not None:
+            return self._sided(name, plan, binding.indicator.source, binding.indicator.debit, binding.indicator.credit)
+        if binding.natural_sign is not None:
+            natural = binding.natural_sign
+            return self._sided(name, plan, natural.source, natural.debit, natural.credit, what="account type")
+        return plan
 
-    def binding_text(self, name: str, binding: Binding, required: bool = False) -> str:
+    def _is_key(self, name: str) -> bool:
+        return self._deletes and name in self._entity.key and name in self._mapping.columns
+
+    def _unbound(self, name: str, spec: Column, required: bool) -> _Plan:
+        """A column no binding names: of a select the column of the same name, else nothing."""
+        if self._mapping.select is not None and (found := self._frame.find((name,))):
+            return self._one_text(name, spec, Binding.model_validate({"from": found[0]}), required)
+        if self._mapping.select is not None and required:
+            self._missing(name, (name,))
+        text = "cast(null as varchar)"
+        if name in CURRENCIES and self._dialect.currency and not self._deletes:
+            text = literal(self._dialect.currency)
+        return _Plan({}, f"cast({text} as {spec.sql_type})", ())
+
+    def _one_text(self, name: str, spec: Column, binding: Binding, required: bool) -> _Plan:
+        text = self._text_of(name, binding, required)
+        if name in CURRENCIES and self._dialect.currency:
+            text = f"coalesce({text}, {literal(self._dialect.currency)})"
+        value = self._converted(spec, binding, _text(name))
+        return _Plan({"": text}, value, tuple(self._complaints(name, spec, binding, required)))
+
+    def _text_of(self, name: str, binding: Binding, required: bool = False) -> str:
+        """SQL of the text a binding gives, before its type is applied."""
         if binding.value is not None:
-            text = literal(binding.value)
+            text, words = literal(binding.value), f"always {binding.value!r}"
         elif binding.sql is not None:
-            text = _cleaned(f"cast(({binding.sql}) as varchar)")
+            text, words = f"cleaned({self._named(self.expanded(binding.sql))})", f"SQL {binding.sql}"
+        elif binding.concat is not None:
+            texts = [self._labelled((label,), name, required) for label in binding.concat]
+            some = " or ".join(f"{part} is not null" for part in texts)
+            joined = f" || {literal(binding.separator)} || ".join(f"coalesce({part}, '')" for part in texts)
+            text, words = f"case when {some} then {joined} end", binding.separator.join(binding.concat)
+        elif binding.pairs is not None:
+            text, words = self._paired(binding.pairs), f"{binding.pairs.code} where {binding.pairs.kind} is so"
         else:
             labels = binding.source or ()
-            found = self._header.find(labels)
-            if not found and required and binding.default is None:
-                self._missing(name, labels)
-            self._read.update(found)
-            candidates = [_cleaned(column_expression(column, self._header.reading)) for column in found]
-            text = f"coalesce({', '.join(candidates)})" if candidates else "cast(null as varchar)"
+            text = self._labelled(labels, name, required and binding.default is None)
+            words = " or ".join(self._frame.find(labels)) or f"(none of {', '.join(labels)})"
+        if binding.capture is not None:
+            text = f"nullif(regexp_extract({text}, {literal(binding.capture)}, 1), '')"
+        if binding.remove is not None:
+            text = f"nullif(translate({text}, {literal(binding.remove)}, ''), '')"
+        if binding.strip_zeros:
+            text = f"case when regexp_full_match({text}, '0+\\d+') then ltrim({text}, '0') else {text} end"
         if binding.null_if:
-            sentinels = ", ".join(literal(value) for value in binding.null_if)
-            text = f"(case when {text} in ({sentinels}) then null else {text} end)"
+            text = f"case when {text} in ({tokens(binding.null_if)}) then null else {text} end"
         if binding.default is not None:
             text = f"coalesce({text}, {literal(binding.default)})"
+        self.bound[name] = words
         return text
 
-    def converted(self, name: str, spec: Column) -> str:
-        """SQL of the column in the contract's type; null when the text does not convert."""
-        binding = self._mapping.columns.get(name)
-        text = self._mapped(name, binding)
+    def _labelled(self, labels: tuple[str, ...], name: str, required: bool = False) -> str:
+        found = self._frame.find(labels)
+        if not found and required:
+            self._missing(name, labels)
+        self._read.update(found)
+        texts = [self._at(column) for column in found]
+        if not texts:
+            return "cast(null as varchar)"
+        return texts[0] if len(texts) == 1 else f"coalesce({', '.join(texts)})"
+
+    def _at(self, name: str) -> str:
+        """SQL of the text under a name the frame found. What is asked of a JSON record is read in one go by `relation`."""
+        if self._frame.kind == "columns":
+            return self._frame.text(name)
+        place = self._places.setdefault(name, f"at!{len(self._places) + 1}")
+        return f"{self._frame.cleaner}({identifier(place)})"
+
+    def _named(self, expression: str) -> str:
+        """An expression under a name, computed once however often it is written."""
+        return identifier(self._expressions.setdefault(expression, f"sql!{len(self._expressions) + 1}"))
+
+    def relation(self) -> str:
+        """SQL of the frame's rows with what `_at` and `_named` gave a name. All plans are made before it is asked for."""
+        relation = self._frame.relation
+        if self._places:
+            lists: dict[str, list[str]] = {}
+            texts = []
+            for name, column in self._places.items():
+                place = json_place(name)
+                if place is None:
+                    texts.append(f"{json_text(name)} as {identifier(column)}")
+                    continue
+                paths = lists.setdefault(place[0], [])
+                paths.append(place[1])
+                texts.append(f"{identifier(f'{place[0]}!')}[{len(paths)}] as {identifier(column)}")
+            read = [
+                f"json_extract_string({document}, [{tokens(tuple(paths))}]) as {identifier(f'{document}!')}"
+                for document, paths in lists.items()
+            ]
+            relation = f"select *, {', '.join(texts)} from (select {', '.join(['*', *read])} from ({relation}))"
+        if self._expressions:
+            named = ", ".join(
+                f"cast(({sql}) as varchar) as {identifier(name)}" for sql, name in self._expressions.items()
+            )
+            relation = f"select *, {named} from ({relation})"
+        return relation
+
+    def _paired(self, pairs: Pairs) -> str:
+        cases = []
+        for number in range(1, pairs.up_to + 1):
+            kind = self._labelled((pairs.kind.replace("{n}", str(number)),), "")
+            code = self._labelled((pairs.code.replace("{n}", str(number)),), "")
+            cases.append(f"when {kind} in ({tokens(pairs.among)}) then {code}")
+        return f"case {' '.join(cases)} end"
+
+    def expanded(self, sql: str) -> str:
+        """A dialect's SQL with the texts its placeholders name."""
+        labels = [tuple(part.strip() for part in match.split("|")) for match in PLACEHOLDER.findall(sql)]
+        texts = iter([self._labelled(names, "") for names in labels])
+        return PLACEHOLDER.sub(lambda _: f"({next(texts)})", sql)
+
+    def predicate(self, test: Test) -> str:
+        """SQL of one condition of the dialect; compared without case, null counts as not in and as empty."""
+        if isinstance(test, str):
+            return self.expanded(test)
+        return self._condition(test)
+
+    def _condition(self, condition: Condition) -> str:
+        text = self._labelled(condition.source, "")
+        if condition.among is not None:
+            return f"coalesce(lower({text}) in ({_lowered(condition.among)}), {_has_empty(condition.among)})"
+        if condition.not_among is not None:
+            return f"coalesce(lower({text}) not in ({_lowered(condition.not_among)}), {_has_no_empty(condition.not_among)})"
+        if condition.matches is not None:
+            return f"coalesce(regexp_matches({text}, {literal(condition.matches)}), false)"
+        return f"{text} is {'null' if condition.empty else 'not null'}"
+
+    # Values
+
+    def _converted(self, spec: Column, binding: Binding, text: str) -> str:
+        """SQL of a text in the contract's type; null when it does not convert."""
+        if binding.id18:
+            text = _id18(text)
+        if binding.map is not None:
+            cases = " ".join(f"when {literal(key)} then {literal(value)}" for key, value in binding.map.items())
+            text = f"(case {text} {cases} else {text if binding.otherwise == 'keep' else 'null'} end)"
+        mark, zone = self._frame.decimal, binding.timezone or self._dialect.timezone
         if spec.type == "text":
             return f"cast({text} as varchar)"
         if spec.type == "boolean":
-            lowered = f"lower({text})"
-            return (
-                f"(case when {lowered} in ({_tokens(TRUE_TOKENS)}) then true "
-                f"when {lowered} in ({_tokens(FALSE_TOKENS)}) then false end)"
-            )
+            return values.boolean(text)
         if spec.type == "timestamp":
-            return _timestamp(text, _formats(binding), self.timezone(binding))
+            return values.timestamp(text, binding.format, zone)
         if spec.type == "date":
-            return f"cast({_moment(text, _formats(binding), self.timezone(binding), local=True)} as date)"
-        number = _number(text)
+            return values.date(text, binding.format, zone)
         if spec.type == "integer":
-            exact = _decimal(number, 38, 6)
-            return f"(case when {exact} = trunc({exact}) then try_cast({exact} as bigint) end)"
-        if binding and binding.scale is not None:
-            scaled = f"{_decimal(number, 28, 8)} * cast({binding.scale!r} as decimal(20, 10))"
-            return f"try_cast({scaled} as {spec.sql_type})"
-        precision, decimals = spec.sql_type.removeprefix("DECIMAL(").removesuffix(")").split(",")
-        return _decimal(number, int(precision), int(decimals))
+            return values.integer(text, mark)
+        if binding.scale is not None:
+            scaled = f"{values.number(text, 28, 8, mark)} * cast({binding.scale!r} as decimal(20, 10))"
+            return f"try(cast({scaled} as {spec.sql_type}))"
+        precision, decimals = (int(part) for part in re.findall(r"\d+", spec.sql_type))
+        make = values.ratio if spec.type == "ratio" else values.number
+        return make(text, precision, decimals, mark)
 
-    def reasons(self, name: str, spec: Column) -> list[str]:
-        """SQL expressions, each null or a sentence on what is wrong with the row's column."""
-        binding = self._mapping.columns.get(name)
-        required = spec.required or bool(binding and binding.required)
-        text, value = _text(name), _value(name)
-        reasons = []
-        if required:
-            reasons.append(f"case when {text} is null then '{name} is empty' end")
+    def _two_columns(self, name: str, spec: Column, binding: Binding, required: bool) -> _Plan:
+        """Debit less credit; either may be empty or negative, and a row with neither has no amount."""
+        debit = self._labelled(binding.debit or (), name, required)
+        credit = self._labelled(binding.credit or (), name, required)
+        precision, decimals = (int(part) for part in re.findall(r"\d+", spec.sql_type))
+        shown = f"coalesce({debit}, '') || ' / ' || coalesce({credit}, '')"
+        texts = {
+            "debit": debit,
+            "credit": credit,
+            "": f"case when {debit} is not null or {credit} is not null then {shown} end",
+        }
+        sides = [
+            values.number(_text(name, side), precision, decimals, self._frame.decimal) for side in ("debit", "credit")
+        ]
+        unread = [
+            f"({_text(name, side)} is not null and {number} is null and not {values.one_of(_text(name, side), values.NOTHING)})"
+            for side, number in zip(("debit", "credit"), sides, strict=True)
+        ]
+        value = (
+            f"(case when {_text(name)} is null or {' or '.join(unread)} then null else "
+            f"try_cast(coalesce({sides[0]}, 0) - coalesce({sides[1]}, 0) as {spec.sql_type}) end)"
+        )
+        self.bound[name] = f"{' or '.join(binding.debit or ())} less {' or '.join(binding.credit or ())}"
+        complaints = [_unread(name, "is not debit and credit", required)]
+        return _Plan(texts, value, tuple(complaints))
+
+    def _sided(
+        self,
+        name: str,
+        plan: _Plan,
+        source: tuple[str, ...],
+        debit: tuple[str, ...],
+        credit: tuple[str, ...],
+        what: str = "side",
+    ) -> _Plan:
+        """An amount whose sign another column says."""
+        side = self._labelled(source, name, required=True)
+        text = _text(name, "side")
+        is_debit, is_credit = (values.same_word(text, words) for words in (debit, credit))
+        value = f"(case when {is_debit} then {plan.value} when {is_credit} then -{plan.value} end)"
+        words = ", ".join((*debit, *credit))
+        unknown = (
+            f"{literal(f'{name}: the {what} is ')} || coalesce('''' || left({text}, 80) || '''', 'empty') || "
+            f"{literal(f', and should be one of {words}')}"
+        )
+        complaints = [
+            (
+                condition,
+                f"case when {_text(name)} is null or {is_debit} or {is_credit} then {sentence} else {unknown} end",
+            )
+            for condition, sentence in plan.complaints
+        ]
+        self.bound[name] += f", sign by {' or '.join(source)}"
+        return _Plan({**plan.texts, "side": side}, value, tuple(complaints))
+
+    def _complaints(self, name: str, spec: Column, binding: Binding, required: bool) -> list[tuple[str, str]]:
+        """What can be wrong with a column: (condition, sentence)."""
+        value = _value(name)
         if spec.type != "text":
-            expected = {"date": "a date", "timestamp": "a time", "boolean": "yes or no"}.get(spec.type, "a number")
-            reasons.append(_complaint(f"{text} is not null and {value} is null", name, f"is not {expected}"))
-        elif binding and binding.map is not None and binding.otherwise == "error":
-            keys = _tokens(tuple(binding.map))
-            reasons.append(_complaint(f"{text} not in ({keys})", name, "is not a value the dialect maps"))
-        elif spec.allowed:
+            problem = f"is not {EXPECTED.get(spec.type, 'a number')}"
+            found = [_unread(name, problem, required, may_say_nothing=spec.type != "boolean")]
+            if spec.type in ("date", "timestamp"):
+                none = "is a placeholder for no date, and one is needed"
+                sentence = _quoted(name, none) if required else "null"
+                written = values.one_of(_text(name), values.NO_DATE)
+                elsewhen = _quoted(name, "lies outside of any plausible time")
+                found.append((values.implausible(value), f"case when {written} then {sentence} else {elsewhen} end"))
+            return found
+        mapped = binding.map is not None and binding.otherwise
+        if mapped == "error":
+            return [_unread(name, "is not a value the dialect maps", required)]
+        if mapped == "null":
+            return [_unread(name, "has no mapped value", required)] if required else []
+        found = [_unread(name, "", required)] if required else []
+        if spec.allowed:
             problem = f"is none of {', '.join(spec.allowed)}"
-            reasons.append(_complaint(f"{value} not in ({_tokens(spec.allowed)})", name, problem))
-        if binding and binding.map is not None and spec.type == "text" and binding.otherwise == "null" and required:
-            reasons.append(_complaint(f"{text} is not null and {value} is null", name, "has no mapped value"))
-        return reasons
+            found.append((f"not {values.one_of(value, spec.allowed)} and {value} is not null", _quoted(name, problem)))
+        return found
 
-    def timezone(self, binding: Binding | None) -> str:
-        return (binding.timezone if binding else None) or self._dialect.timezone
+    # The row
 
-    def unread(self) -> list[str]:
+    def modified_at(self) -> _Plan:
+        binding = self._mapping.modified_at
+        if binding is None:
+            return _Plan({"": "cast(null as varchar)"}, "cast(null as timestamp)", ())
+        zone = binding.timezone or self._dialect.timezone
+        text = self._text_of("source_modified_at", binding)
+        value, text_name = '"source_modified_at!"', _text("modified_at")
+        nothing = f"{text_name} in ({tokens((*values.NOTHING, *values.NO_DATE))})"
+        problem = f"'source_modified_at: ''' || left({text_name}, 80) || ''' is not a time'"
+        unread = f"({value} is null or {values.implausible(value)})"
+        complaint = (f"{text_name} is not null and {unread} and not {nothing}", problem)
+        return _Plan({"": text}, values.timestamp(text_name, binding.format, zone), (complaint,))
+
+    def deleted(self) -> str:
+        if self._deletes:
+            return "true"
+        tests = " or ".join(
+            f"coalesce(cast(({self.predicate(test)}) as boolean), false)" for test in self._mapping.deleted
+        )
+        return tests or "false"
+
+    def restates(self) -> str:
+        columns = self._mapping.restates
+        if not columns or self._deletes:
+            return "cast(null as varchar)"
+        if columns == (EVERYTHING,):
+            return literal(EVERYTHING)
+        return " || '-' || ".join(f"cast({_value(column)} as varchar)" for column in columns)
+
+    def restated_without_scope(self) -> list[tuple[str, str]]:
+        """A row that does not say which scope it belongs to would stay for ever: no later delivery replaces it."""
+        columns = () if self._deletes or EVERYTHING in self._mapping.restates else self._mapping.restates
+        problem = "is empty, and says which of the delivery's rows a later one replaces"
+        return [(f"{_value(column)} is null", literal(f"{column} {problem}")) for column in columns]
+
+    def unread(self) -> tuple[str, ...]:
         """Headers no binding reads. Expressions may use them unseen, so they are reported, not refused."""
-        expressions = [self._mapping.where, self._mapping.deleted]
-        expressions += [binding.sql for binding in self._mapping.columns.values()]
+        expressions = [test for test in (*self._mapping.where, *self._mapping.deleted) if isinstance(test, str)]
+        expressions += [binding.sql for binding in self._mapping.columns.values() if binding.sql]
         if self._mapping.select is not None:
-            return []
-        used = " ".join(text for text in expressions if text)
-        return [column for column in self._header.columns if column not in self._read and column not in used]
-
-    def _mapped(self, name: str, binding: Binding | None) -> str:
-        text = _text(name)
-        if binding is None or binding.map is None:
-            return text
-        cases = " ".join(f"when {literal(key)} then {literal(value)}" for key, value in binding.map.items())
-        return f"(case {text} {cases} else {text if binding.otherwise == 'keep' else 'null'} end)"
+            return ()
+        used = " ".join(expressions)
+        read = self._read | {re.split(r"[.\[]", name)[0] for name in self._read}
+        return tuple(column for column in self._frame.columns if column not in read and column not in used)
 
     def _missing(self, name: str, labels: tuple[str, ...]) -> None:
         others = [binding.source or () for column, binding in self._mapping.columns.items() if column != name]
-        taken = {found for source in others for found in self._header.find(source)}
+        taken = {found for source in others for found in self._frame.find(source)}
         raise DeliveryError(
-            f"{self._header.shown}: {self._entity_name}.{name} is required and no column is headed "
-            f"{' or '.join(repr(label) for label in labels)}. The nearest header found is "
-            f"'{self._header.nearest(labels, taken)}'. Correct the file, or add the header to the dialect's "
+            f"{self._frame.shown} (dialect '{self._dialect.dialect}'): {self._entity_name}.{name} is required and no column "
+            f"is headed {' or '.join(repr(label) for label in labels)}. The nearest header found is "
+            f"'{self._frame.nearest(labels, taken)}'. Correct the file, or add the header to the dialect's "
             f"entities.{self._entity_name}.columns.{name}. Nothing of it was taken."
         )
 
 
-def _cleaned(expression: str) -> str:
-    return f"nullif(trim({expression}), '')"
+def _lowered(words: tuple[str, ...]) -> str:
+    return ", ".join(literal(word.lower()) for word in words)
 
 
-def _tokens(values: tuple[str, ...]) -> str:
-    return ", ".join(literal(value) for value in values)
+def _has_empty(words: tuple[str, ...]) -> str:
+    return "true" if "" in words else "false"
 
 
-def _complaint(condition: str, name: str, problem: str) -> str:
-    shown = f"'{name}: ''' || left({_text(name)}, 80) || ''' {problem.replace(chr(39), chr(39) * 2)}'"
-    return f"case when {condition} then {shown} end"
+def _has_no_empty(words: tuple[str, ...]) -> str:
+    return "false" if "" in words else "true"
 
 
-def _number(text: str) -> str:
-    """Text of a number without its thousands commas; `1,5` is not one, and stays as it is, to be refused."""
-    return (
-        f"(case when contains({text}, ',') and regexp_full_match({text}, {literal(THOUSANDS)}) "
-        f"then replace({text}, ',', '') else {text} end)"
+def _plausible(name: str, spec: Column) -> str:
+    """SQL of a value as it is kept: what systems write for no date is none."""
+    if spec.type not in ("date", "timestamp"):
+        return _value(name)
+    return f"case when {values.implausible(_value(name))} then null else {_value(name)} end"
+
+
+def _quoted(name: str, problem: str) -> str:
+    """SQL of a sentence about a column's text."""
+    return f"{literal(f'{name}: ')} || '''' || left({_text(name)}, 80) || '''' || {literal(f' {problem}')}"
+
+
+def _unread(name: str, problem: str, required: bool, *, may_say_nothing: bool = True) -> tuple[str, str]:
+    """The complaint about a column without a value: empty though required, or a text that does not convert."""
+    text = _text(name)
+    condition = f"{_value(name)} is null" + ("" if required else f" and {text} is not null")
+    cases = f"when {text} is null then {literal(f'{name} is empty')}"
+    if may_say_nothing:
+        nothing = _quoted(name, "says there is none, and one is needed") if required else "null"
+        cases += f" when {values.one_of(text, values.NOTHING)} then {nothing}"
+        if not required:
+            cases += f" when {values.one_of(text, values.NO_DATE[3:-1])} then null"
+    return condition, f"case {cases} else {_quoted(name, problem)} end"
+
+
+def _id18(text: str) -> str:
+    """SQL of a Salesforce id in its form without regard to case: 15 characters get their check characters.
+
+    Each of the three says which of five characters are upper-case letters, as a number in base 32 written A-Z, 0-5.
+    """
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+    bits = " + ".join(
+        f"(case when substr({text}, {{start}} + {position}, 1) between 'A' and 'Z' then {1 << position} else 0 end)"
+        for position in range(5)
     )
-
-
-def _decimal(text: str, precision: int, decimals: int) -> str:
-    """Text as a decimal, null when it is none.
-
-    DuckDB reads text into decimals of up to 18 digits some hundred times faster than into wider ones, so the wide cast is
-    left to the rare number that needs it.
-    """
-    narrow = f"cast(try_cast({text} as decimal(18, {decimals})) as decimal({precision}, {decimals}))"
-    return f"coalesce({narrow}, try_cast({text} as decimal({precision}, {decimals})))"
-
-
-def _formats(binding: Binding | None) -> tuple[str, ...]:
-    return binding.format if binding else ()
-
-
-def _moment(text: str, formats: tuple[str, ...], timezone: str, *, local: bool) -> str:
-    """SQL of the timestamp a text says: in the source's own zone when `local`, else as it stands.
-
-    An epoch is an instant, so its date depends on the zone; a written date or time does not.
-    """
-    if formats == ("epoch_ms",):
-        instant = f"make_timestamp(try_cast({text} as bigint) * 1000)"
-        return f"timezone({literal(timezone)}, timezone('UTC', {instant}))" if local and timezone != "UTC" else instant
-    if not formats:
-        return f"try_cast({text} as timestamp)"
-    return f"try_strptime({text}, [{_tokens(formats)}])"
-
-
-def _timestamp(text: str, formats: tuple[str, ...], timezone: str) -> str:
-    """SQL of a timestamp in UTC."""
-    moment = _moment(text, formats, timezone, local=False)
-    if formats == ("epoch_ms",) or timezone == "UTC":
-        return f"cast({moment} as timestamp)"
-    return f"cast(timezone('UTC', timezone({literal(timezone)}, {moment})) as timestamp)"
+    checks = " || ".join(f"substr('{alphabet}', 1 + {bits.format(start=start)}, 1)" for start in (1, 6, 11))
+    return f"case when strlen({text}) = 15 then {text} || {checks} else {text} end"

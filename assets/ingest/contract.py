@@ -25,6 +25,33 @@ SQL_TYPES = {
 }
 """DuckDB type of each contract type. Money is in major units of the base currency."""
 
+PiiClass = Literal["name", "email", "phone", "tax_id", "bank_reference", "internal_user", "free_text"]
+"""The classes of personal data. What becomes of a column in published tables, when company.yml does not list it:
+
+    class            published as   of whom
+    name             pseudonym      the customer, who may be a natural person
+    email            pseudonym      the customer
+    phone            pseudonym      the customer
+    tax_id           pseudonym      the customer
+    bank_reference   pseudonym      the customer; people also write their name into it
+    internal_user    pseudonym      an employee of the company itself
+    free_text        dropped        anybody: it can name any person, so no part of it is kept
+
+A pseudonym is keyed (WHALECURVE_PSEUDONYM_KEY) and the same in every table and release; without the key the column is
+withheld. The pseudonyms are made by the dbt macro `pseudonym`; what publishes them is `assets/publish/privacy.py`.
+"""
+
+DROPPED: tuple[PiiClass, ...] = ("free_text",)
+
+CUSTOMER_REFERENCES = (
+    "customer_id",
+    "customer_account_id",
+    "parent_customer_id",
+    "merged_into",
+    "source_customer_key",
+)
+"""Columns of any entity that hold a key of a customer: the erasure of a person replaces it there."""
+
 
 class Column(BaseModel):
     """One canonical column."""
@@ -34,7 +61,7 @@ class Column(BaseModel):
     type: Literal["text", "date", "timestamp", "boolean", "integer", "money", "quantity", "ratio"]
     description: str
     required: bool = False
-    pii: str | None = None
+    pii: PiiClass | None = None
     allowed: tuple[str, ...] = ()
 
     @property

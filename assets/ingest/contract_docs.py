@@ -7,7 +7,7 @@ module would write. Reading deliveries, and what a dialect may say, do not belon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ SQL_TYPES = {
 }
 """DuckDB type of each contract type."""
 
-RAW_ONLY_COLUMNS = ("load_id", "quarantine_reason", "source_record")
-"""Lineage columns that end with the raw layer: staging keeps good rows only."""
+RAW_ONLY_COLUMNS = ("load_id", "restates", "quarantine_reason", "source_record")
+"""Lineage columns that end with the raw layer: staging keeps the good rows that still hold."""
 
 KEPT_WHEN_DELETED = ("customer",)
 """Entities whose deleted records stay in staging: their history still needs a name."""
@@ -73,9 +73,14 @@ def staging_model_name(entity: str) -> str:
 
 def staging_sql(entity: str, contract: Mapping[str, Any]) -> str:
     """Return the SQL of an entity's staging model: one call of the macro that picks the current version."""
-    key = "[" + ", ".join(f"'{column}'" for column in contract["entities"][entity]["key"]) + "]"
-    keep_deleted = ", keep_deleted=true" if entity in KEPT_WHEN_DELETED else ""
-    return f"{{{{ current_version('{entity}', key={key}{keep_deleted}) }}}}\n"
+    spec = contract["entities"][entity]
+    keep_deleted = ""
+    if entity in KEPT_WHEN_DELETED:
+        required = [
+            name for name, column in spec["columns"].items() if column.get("required") and name not in spec["key"]
+        ]
+        keep_deleted = f", keep_deleted=true, required={_sql_list(required)}"
+    return f"{{{{ current_version('{entity}', key={_sql_list(spec['key'])}{keep_deleted}) }}}}\n"
 
 
 def sources_yaml(contract: Mapping[str, Any]) -> str:
@@ -130,6 +135,10 @@ def write_staging_docs(contract: Mapping[str, Any], folder: Path = STAGING_FOLDE
 def read_contract(path: Path = CONTRACT_PATH) -> dict[str, Any]:
     """Read the contract as plain data."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _sql_list(columns: Sequence[str]) -> str:
+    return "[" + ", ".join(f"'{column}'" for column in columns) + "]"
 
 
 def _columns(columns: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -21,29 +21,25 @@ from typing import Literal
 import duckdb
 
 from assets.errors import DeliveryError
-from assets.ingest import storage
-from assets.ingest.compile import Header, compile_entity
-from assets.ingest.contract import Contract, contract_hash, load_contract
-from assets.ingest.dialect import Dialect, EntityMapping, Reading
-from assets.ingest.reading import (
-    DeliveredFile,
-    describe,
-    open_file,
-    rejected_lines,
-    relation,
-    with_one_line_end,
-)
+from assets.ingest import storage, values
+from assets.ingest.compile import Compiled, compile_entity, required_labels
+from assets.ingest.contract import Entity, contract_hash, load_contract
+from assets.ingest.controls import quarantine_conflicts, refuse_wrong_totals
+from assets.ingest.delivery import DeliveredFile, candidates, delivered_files, refuse_changed
+from assets.ingest.dialect import Dialect, EntityMapping, Input, Reading, Strings
+from assets.ingest.erasure import redacted
+from assets.ingest.reading import Frame, Opener, folded
 from assets.ingest.sql import identifier, literal
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 """Part of every load_id: raise it when the engine reads the same bytes differently."""
-
-IGNORED = (".", "~$")
-"""Files of editors and of transfers still going on start so."""
 
 SHOWN_REASONS = 5
 FEW_ROWS = 20
 """Below so many quarantined rows a load is never refused: one bad row in a delivery of three is no broken file."""
+
+MEMORY = "2GB"
+"""What DuckDB keeps of a delivery in memory; the rest of a large one waits on disk."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +50,63 @@ class Outcome:
     load: storage.Load | None
 
 
-def delivered_files(folder: Path, pattern: str) -> list[Path]:
-    """The files of a landing folder that match, in order of name."""
-    return sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith(IGNORED))
+@dataclasses.dataclass(frozen=True)
+class FileRead:
+    """One file as it was read, for people."""
+
+    name: str
+    encoding: str
+    rows: int
+    rejected: int
+    columns: tuple[str, ...]
+    bound: dict[str, str]
+    unread: tuple[str, ...]
+    header: tuple[int, ...]
+    """Lines that name the columns."""
+    stated: bool
+    """Whether the document states totals of its own, which were held against what was read."""
+    compiled: Compiled
+    """How its rows become canonical ones; the SQL holds while the delivery is read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Delivery:
+    """What was delivered of one entity: for each of its mappings the files of each input ('' without inputs)."""
+
+    source: str
+    dialect: Dialect
+    entity: str
+    date: datetime.date
+    groups: tuple[dict[str, list[DeliveredFile]], ...]
+
+    @property
+    def where(self) -> str:
+        return f"{self.source}, {self.date}"
+
+    @property
+    def files(self) -> list[DeliveredFile]:
+        return [file for group in self.groups for files in group.values() for file in files]
+
+    @property
+    def has_records(self) -> bool:
+        """Whether anything was delivered beside dictionaries, which say nothing of their own."""
+        return any(files for group in self.groups for name, files in group.items() if name != DICTIONARY)
+
+    @property
+    def load_id(self) -> str:
+        """Hash of the bytes delivered and of everything that decides how they are read."""
+        digest = hashlib.sha256()
+        for part in (ENGINE_VERSION, contract_hash(self.entity), self.dialect.fingerprint(self.entity)):
+            digest.update(part.encode() + b"\0")
+        for position, group in enumerate(self.groups):
+            for name, files in sorted(group.items()):
+                for file in files:
+                    digest.update(f"{position}\0{name}\0{file.name}\0{file.sha256}\0".encode())
+        return digest.hexdigest()
+
+
+DICTIONARY, DELETIONS = "(dictionary)", "(deletions)"
+"""Inputs every mapping may have beside its own."""
 
 
 @contextlib.contextmanager
@@ -65,6 +115,8 @@ def reading_connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with tempfile.TemporaryDirectory() as spill, duckdb.connect() as connection:
         connection.execute("set autoinstall_known_extensions = false")
         connection.execute(f"set temp_directory = {literal(spill)}")
+        connection.execute(f"set memory_limit = '{MEMORY}'")
+        values.define(connection)
         yield connection
 
 
@@ -83,66 +135,319 @@ def load_delivery(
 
     A source that delivered nothing at all for the date keeps what an earlier run read ("absent"). A delivery without
     files of this entity says nothing of it, and what an earlier delivery of the date said of it is taken back. Raises
-    DeliveryError when a file cannot be read or more than `max_share` of the rows would be quarantined; the raw layer is
-    then as before.
+    DeliveryError when a file cannot be read, does not add up to its own totals, or more than `max_share` of the rows
+    would be quarantined; the raw layer is then as before.
     """
     folder = landing / source / date.isoformat()
     if not folder.is_dir():
         return Outcome("absent", None)
-    mapping = dialect.entities[entity]
+    delivery = find_delivery(folder, source, dialect, entity, date)
     path = storage.load_path(raw, entity, source, date)
-    groups = _delivered(folder, mapping)
-    if not any(groups.values()):
+    if not delivery.has_records:
         storage.remove_load(path)
         return Outcome("absent", None)
-    load_id = _load_id(dialect, entity, groups)
     known = storage.read_registry(connection, path)
-    if known is not None and known.load_id == load_id:
+    if known is not None and known.load_id == delivery.load_id:
         return Outcome("unchanged", known)
-    with tempfile.TemporaryDirectory() as scratch:
-        reader = _Reader(connection, load_contract(), dialect, entity, f"{source}, {date}", Path(scratch))
-        reader.read(mapping, groups)
-        load = storage.Load(
-            load_id=load_id,
-            entity=entity,
-            source=source,
-            extract_date=date.isoformat(),
-            dialect=dialect.dialect,
-            files=[{"name": f.name, "size": f.size, "sha256": f.sha256} for files in groups.values() for f in files],
-            rows_in=reader.rows_in,
-            rows_out=reader.rows_in - reader.rows_quarantined - reader.rows_left_out,
-            rows_quarantined=reader.rows_quarantined,
-            rows_left_out=reader.rows_left_out,
-            unread_columns=sorted(reader.unread),
-        )
-        _refuse_when_too_much(load, reader, max_share)
-        storage.write_load(connection, reader.select(source, date, load_id), load, path)
+    with read_delivery(connection, delivery) as read, storage.aside(path) as written:
+        load = read.write(written, raw)
+        _refuse_when_too_much(connection, load, written, max_share)
+        storage.put(written, path)
     return Outcome("loaded", load)
 
 
-def _delivered(folder: Path, mapping: EntityMapping) -> dict[str, list[DeliveredFile]]:
-    """Input name -> files. An entity read from one kind of file has the single input ''."""
-    patterns = {name: spec.files for name, spec in mapping.inputs.items()} or {"": mapping.files or ""}
-    return {name: [describe(path) for path in delivered_files(folder, pattern)] for name, pattern in patterns.items()}
+def find_delivery(folder: Path, source: str, dialect: Dialect, entity: str, date: datetime.date) -> Delivery:
+    """The files in a source's landing folder that an entity is read from."""
+    where = f"{source}, {date} (dialect '{dialect.dialect}')"
+    groups = []
+    for mapping in dialect.entities[entity]:
+        dictionary = dialect.reading(mapping.read).dictionary
+        gone = mapping.deletions.files if mapping.deletions else ()
+        beside = (*gone, *(dictionary.files if dictionary else ()))
+        patterns: dict[str, Strings] = {name: spec.files for name, spec in mapping.inputs.items()} or {
+            "": mapping.files
+        }
+        group = {name: delivered_files(folder, files, where, without=beside) for name, files in patterns.items()}
+        if gone:
+            group[DELETIONS] = delivered_files(folder, gone, where)
+        if dictionary:
+            group[DICTIONARY] = delivered_files(folder, dictionary.files, where)
+        groups.append(group)
+    return Delivery(source, dialect, entity, date, tuple(groups))
 
 
-def _load_id(dialect: Dialect, entity: str, groups: dict[str, list[DeliveredFile]]) -> str:
-    digest = hashlib.sha256()
-    for part in (ENGINE_VERSION, contract_hash(entity), dialect.fingerprint(entity)):
-        digest.update(part.encode() + b"\0")
-    for name, files in sorted(groups.items()):
+def unmatched_files(folder: Path, dialect: Dialect, source: str, date: datetime.date) -> list[str]:
+    """Files of a delivery that no entity of the dialect reads."""
+    read: set[str] = set()
+    for entity in dialect.entities:
+        read |= {file.path.name for file in find_delivery(folder, source, dialect, entity, date).files}
+    return [path.name for path in candidates(folder) if path.name not in read]
+
+
+@contextlib.contextmanager
+def read_delivery(connection: duckdb.DuckDBPyConnection, delivery: Delivery) -> Iterator[Read]:
+    """Read a delivery's files into temporary tables, dropped at the end. Raises DeliveryError for an unreadable one."""
+    with tempfile.TemporaryDirectory() as scratch:
+        read = Read(connection, delivery, Path(scratch))
+        try:
+            try:
+                read.open_files()
+            except OSError as error:
+                raise DeliveryError(
+                    f"{delivery.where}: the files of {delivery.entity} cannot be read ({error}). One may have been taken away "
+                    "meanwhile, or the disk be full: run the date again. Nothing of it was taken."
+                ) from None
+            refuse_changed(delivery.files, delivery.where)
+            yield read
+        finally:
+            read.close()
+
+
+class Read:
+    """A delivery's rows, as SQL over temporary tables: nothing is computed before it is asked for."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, delivery: Delivery, scratch: Path) -> None:
+        self.files: list[FileRead] = []
+        self.rows_in = 0
+        self._connection = connection
+        self._delivery = delivery
+        self._dialect = delivery.dialect
+        self._spec: Entity = load_contract().entities[delivery.entity]
+        self._parts: list[str] = []
+        self._numbered: dict[str, str] = {}
+        self._where = f"{delivery.where} (dialect '{delivery.dialect.dialect}')"
+        self._opener = Opener(connection, scratch, self._where)
+        self._tables_before = self._tables()
+
+    @property
+    def unread(self) -> list[str]:
+        return sorted({column for file in self.files for column in file.unread})
+
+    def open_files(self) -> None:
+        for mapping, group in zip(self._dialect.entities[self._delivery.entity], self._delivery.groups, strict=True):
+            if mapping.select is not None:
+                self._open_select(mapping, group)
+            else:
+                for file in group[""]:
+                    self._open_file(mapping, file, tuple(group.get(DICTIONARY, ())))
+            for file in group.get(DELETIONS, ()):
+                self._open_deletions(mapping, file)
+
+    def close(self) -> None:
+        for table in self._tables() - self._tables_before:
+            self._connection.execute(f"drop table if exists temp.main.{identifier(table)}")
+
+    def select(self) -> str:
+        """SQL of the raw file's rows, in the contract's order of columns and in the order of the files."""
+        constants = {
+            "source_system": literal(self._dialect.dialect),
+            "source_instance": literal(self._delivery.source),
+            "extract_date": f"date {literal(self._delivery.date.isoformat())}",
+            "load_id": literal(self._delivery.load_id),
+            **{
+                name: f"row_number() over (partition by {identifier(within)} "
+                'order by source_file, source_row, "position!")'
+                for name, within in self._numbered.items()
+            },
+        }
+        columns = ", ".join(
+            f"{constants[name]} as {identifier(name)}" if name in constants else identifier(name)
+            for name in load_contract().raw_columns(self._delivery.entity)
+        )
+        together = "\nunion all by name\n".join(self._parts) or self._nothing()
+        ordered = " order by source_file, source_row" if self._numbered else ""
+        return f"select {columns} from ({together}){ordered}"
+
+    def write(self, path: Path, raw: Path | None = None) -> storage.Load:
+        """Write the rows and the registry entry; the load as it is on disk then.
+
+        Persons erased from the raw layer `raw` are taken out on the way.
+        """
+        entry = storage.Entry(
+            load_id=self._delivery.load_id,
+            entity=self._delivery.entity,
+            source=self._delivery.source,
+            extract_date=self._delivery.date.isoformat(),
+            dialect=self._dialect.dialect,
+            files=[{"name": f.name, "size": f.size, "sha256": f.sha256} for f in self._delivery.files],
+            rows_in=self.rows_in,
+            unread_columns=self.unread,
+        )
+        select = redacted(raw, self._delivery.entity, self.select()) if raw else self.select()
+        try:
+            storage.write(self._connection, select, entry, path)
+        except duckdb.Error as error:
+            raise DeliveryError(
+                f"{self._where}: {self._delivery.entity} cannot be read ({str(error).splitlines()[0]}). Look whether an "
+                f"SQL expression of the dialect's {self._delivery.entity} does not fit the file. Nothing of it was taken."
+            ) from None
+        if not any(mapping.modified_at for mapping in self._dialect.entities[self._delivery.entity]):
+            quarantine_conflicts(self._connection, path, entry, self._spec)
+        return storage.read_load(self._connection, path)
+
+    def _open_file(self, mapping: EntityMapping, file: DeliveredFile, dictionaries: tuple[DeliveredFile, ...]) -> None:
+        reading = self._dialect.reading(mapping.read)
+        if reading.dictionary is not None and not dictionaries:
+            raise DeliveryError(
+                f"{self._where}: {file.name} needs the source's dictionary beside it ({', '.join(reading.dictionary.files)}), "
+                "because its columns have no names of their own. Deliver it and run the date again. Nothing of it was taken."
+            )
+        wanted = tuple(path for _, path in mapping.totals if path) if mapping.totals else ()
+        frame = self._opener.open(
+            *(file, reading),
+            required=required_labels(self._spec, mapping),
+            wanted=wanted,
+            above=mapping.names_above,
+            dictionaries=dictionaries,
+        )
+        compiled = compile_entity(self._dialect, self._delivery.entity, self._spec, mapping, frame)
+        self._add(frame, compiled)
+        refuse_wrong_totals(
+            *(self._connection, self._delivery, file, frame, compiled.sql, mapping.totals),
+            amount=mapping.columns.get("functional_amount"),
+        )
+
+    def _open_deletions(self, mapping: EntityMapping, file: DeliveredFile) -> None:
+        deletions = mapping.deletions
+        assert deletions is not None
+        reading = self._dialect.reading(deletions.read)
+        gone = EntityMapping(
+            files=deletions.files, where=deletions.where, modified_at=deletions.modified_at, columns=deletions.columns
+        )
+        frame = self._opener.open(file, reading, required=required_labels(self._spec, gone))
+        self._add(frame, compile_entity(self._dialect, self._delivery.entity, self._spec, gone, frame, deletes=True))
+
+    def _add(self, frame: Frame, compiled: Compiled) -> None:
+        self.rows_in += frame.rows
+        self._numbered.update(compiled.numbered)
+        self._parts.append(f"select * from (\n{compiled.sql}\n)")
+        if frame.rejected:
+            self._add_rejected(frame)
+        self.files.append(
+            FileRead(
+                *(frame.name, frame.encoding, frame.rows, len(frame.rejected), frame.columns),
+                bound=compiled.bound,
+                unread=compiled.unread,
+                header=frame.header,
+                stated=bool(frame.stated),
+                compiled=compiled,
+            )
+        )
+
+    def _add_rejected(self, frame: Frame) -> None:
+        """Quarantine the lines that could not be split into columns."""
+        table = f"rejected_{len(self._parts)}"
+        self._connection.execute(f"create or replace temp table {table} (line bigint, text varchar, reason varchar)")
+        lines = [list(column) for column in zip(*frame.rejected, strict=True)]
+        self._connection.execute(f"insert into {table} select unnest(?), unnest(?), unnest(?)", lines)
+        reason = "'the line cannot be split into columns: ' || reason"
+        self._parts.append(
+            f"select line as source_row, false as is_deleted, {reason} as quarantine_reason, text as source_record, "
+            f"{literal(frame.name)} as source_file from {table}"
+        )
+
+    def _nothing(self) -> str:
+        columns = load_contract().raw_columns(self._delivery.entity)
+        return f"select {', '.join(f'cast(null as {t}) as {identifier(n)}' for n, t in columns.items())} limit 0"
+
+    def _open_select(self, mapping: EntityMapping, group: dict[str, list[DeliveredFile]]) -> None:
+        inputs = {name: files for name, files in group.items() if name in mapping.inputs}
+        delivered = [file.name for files in inputs.values() for file in files]
+        absent = [f"{name} ({', '.join(mapping.inputs[name].files)})" for name, files in inputs.items() if not files]
+        if not delivered:
+            return
+        if absent:
+            raise DeliveryError(
+                f"{self._where}: {self._delivery.entity} is joined from several files, and no file was delivered for "
+                f"{', '.join(absent)}. Deliver it and run the date again. Nothing of it was taken."
+            )
+        for name, files in inputs.items():
+            self._open_input(name, mapping.inputs[name], mapping, files)
+        keys = ", ".join(identifier(key) for key in self._spec.key)
+        try:
+            self._connection.execute(f"create or replace temp table selected as {mapping.select}")
+            described = [row[0] for row in self._connection.execute("describe selected").fetchall()]
+            own = {"source_row", "source_file"} & set(described)
+            numbered = "" if "source_row" in own else f"row_number() over (order by {keys}) as source_row, "
+            columns = ", ".join(
+                identifier(name) if name in own else f"cast({identifier(name)} as varchar) as {identifier(name)}"
+                for name in described
+            )
+            self._connection.execute(
+                f"create or replace temp table delivered as select {numbered}{columns} from selected"
+            )
+        except duckdb.Error as error:
+            raise DeliveryError(
+                f"{self._where}: the select of {self._delivery.entity} does not run on what was delivered "
+                f"({str(error).splitlines()[0]}). Correct the dialect or the files. Nothing of it was taken."
+            ) from None
+        columns_of = tuple(name for name in described if name not in ("source_row", "source_file"))
+        frame = Frame(
+            *("select * from delivered", "columns", columns_of, {folded(name): name for name in columns_of}),
+            *(self._where, ", ".join(delivered)),
+            source_file="source_file" if "source_file" in own else None,
+            decimal=self._dialect.reading(mapping.read).decimal,
+            rows=self._count("delivered"),
+        )
+        self._add(frame, compile_entity(self._dialect, self._delivery.entity, self._spec, mapping, frame))
+
+    def _open_input(self, name: str, spec: Input, mapping: EntityMapping, files: list[DeliveredFile]) -> None:
+        reading: Reading = self._dialect.reading(spec.read, mapping.read)
+        required = tuple(labels for labels in spec.columns.values())
+        parts = []
         for file in files:
-            digest.update(f"{name}\0{file.name}\0{file.sha256}\0".encode())
-    return digest.hexdigest()
+            frame = self._opener.open(file, reading, required=required[:1], above=mapping.names_above)
+            self._reject_nothing(name, frame)
+            lineage = f"{literal(file.name)} as source_file, source_row"
+            if spec.columns or frame.kind == "json":
+                labels = spec.columns or {column: (column,) for column in frame.columns}
+                texts = [(column, frame.find(wanted)) for column, wanted in labels.items()]
+                columns = ", ".join(
+                    f"coalesce({', '.join(frame.text(found) for found in names)}, null) as {identifier(column)}"
+                    if names
+                    else f"cast(null as varchar) as {identifier(column)}"
+                    for column, names in texts
+                )
+                parts.append(f"select {lineage}, {columns} from ({frame.relation})")
+            else:
+                parts.append(f"select {lineage}, * exclude (source_row) from ({frame.relation})")
+        self._connection.execute(
+            f"create or replace temp table {identifier(name)} as {' union all by name '.join(parts)}"
+        )
+
+    def _reject_nothing(self, name: str, frame: Frame) -> None:
+        """A joined input cannot quarantine single lines: the rows they would join to would go missing unseen."""
+        if frame.rejected:
+            line, text, reason = frame.rejected[0]
+            raise DeliveryError(
+                f"{frame.shown}: {len(frame.rejected)} lines of the input '{name}' cannot be split into columns, the first "
+                f"is line {line} ({reason}): {text[:80]!r}. Correct the file and run the date again. Nothing of it was taken."
+            )
+
+    def _count(self, relation: str) -> int:
+        found = self._connection.execute(f"select count(*) from {relation}").fetchone()
+        assert found is not None
+        return int(found[0])
+
+    def _tables(self) -> set[str]:
+        rows = self._connection.execute("select table_name from duckdb_tables() where temporary").fetchall()
+        return {row[0] for row in rows if not row[0].startswith("reject_")}
 
 
-def _refuse_when_too_much(load: storage.Load, reader: _Reader, max_share: float) -> None:
-    if load.rows_quarantined <= FEW_ROWS or load.rows_quarantined <= max_share * load.rows_in:
+def too_much(load: storage.Load, max_share: float) -> bool:
+    """Whether so many rows of a load are quarantined that it is refused."""
+    return load.rows_quarantined > FEW_ROWS and load.rows_quarantined > max_share * load.rows_in
+
+
+def _refuse_when_too_much(
+    connection: duckdb.DuckDBPyConnection, load: storage.Load, written: Path, max_share: float
+) -> None:
+    if not too_much(load, max_share):
         return
-    reasons = reader.connection.execute(
+    reasons = connection.execute(
         "select any_value(source_file), min(source_row), regexp_replace(quarantine_reason, '''[^'']*''', '...') as kind, "
-        "any_value(quarantine_reason), count(*) from loaded where quarantine_reason is not null "
-        f"group by kind order by count(*) desc, kind limit {SHOWN_REASONS}"
+        f"any_value(quarantine_reason), count(*) from read_parquet({literal(str(written))}) "
+        f"where quarantine_reason is not null group by kind order by count(*) desc, kind limit {SHOWN_REASONS}"
     ).fetchall()
     shown = "\n".join(f"  {count} rows such as {file} line {row}: {why}" for file, row, _, why, count in reasons)
     raise DeliveryError(
@@ -150,162 +455,3 @@ def _refuse_when_too_much(load: storage.Load, reader: _Reader, max_share: float)
         f"read by the dialect '{load.dialect}'; the company allows {max_share:.1%} (company.yml, quarantine.max_share).\n"
         f"{shown}\nMend the file or the dialect and run the date again. Nothing of it was taken."
     )
-
-
-class _Reader:
-    """Reads files into the temporary table `loaded`, counting rows."""
-
-    def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        contract: Contract,
-        dialect: Dialect,
-        entity: str,
-        where: str,
-        scratch: Path,
-    ) -> None:
-        self.connection = connection
-        self.rows_in = self.rows_quarantined = self.rows_left_out = 0
-        self.unread: set[str] = set()
-        self._spec = contract.entities[entity]
-        self._entity = entity
-        self._dialect = dialect
-        self._where = where
-        self._scratch = scratch
-        columns = [f"{identifier(name)} {spec.sql_type}" for name, spec in self._spec.columns.items()]
-        columns += ["source_row bigint", "source_modified_at timestamp", "is_deleted boolean"]
-        columns += ["quarantine_reason varchar", "source_record varchar", "source_file varchar"]
-        connection.execute(f"create or replace temp table loaded ({', '.join(columns)})")
-
-    def read(self, mapping: EntityMapping, groups: dict[str, list[DeliveredFile]]) -> None:
-        if mapping.select is not None:
-            self._read_select(mapping, groups)
-        else:
-            for file in groups[""]:
-                self._read_file(mapping, file)
-
-    def select(self, source: str, date: datetime.date, load_id: str) -> str:
-        """SQL of the raw file's rows, in the contract's order of columns."""
-        constants = {
-            "source_system": literal(self._dialect.dialect),
-            "source_instance": literal(source),
-            "extract_date": f"date {literal(date.isoformat())}",
-            "load_id": literal(load_id),
-        }
-        columns = ", ".join(
-            f"{constants[name]} as {identifier(name)}" if name in constants else identifier(name)
-            for name in load_contract().raw_columns(self._entity)
-        )
-        return f"select {columns} from loaded order by source_file, source_row"
-
-    def _read_file(self, mapping: EntityMapping, file: DeliveredFile) -> None:
-        reading = self._dialect.reading(self._entity)
-        opened = open_file(file, reading, self._scratch, f"{self._where} (dialect '{self._dialect.dialect}')")
-        header = Header(opened.columns, reading, f"{self._where}, {file.name} (dialect '{self._dialect.dialect}')")
-        sql, unread = compile_entity(
-            self._dialect, self._entity, self._spec, mapping, header, relation(opened, reading)
-        )
-        try:
-            self._insert(sql, file.name)
-        except duckdb.Error:
-            # The parser wants one kind of line end throughout; a file put together on two systems has several.
-            rejected_lines(self.connection)
-            opened = with_one_line_end(opened, self._scratch)
-            sql, _ = compile_entity(self._dialect, self._entity, self._spec, mapping, header, relation(opened, reading))
-            self._insert_or_refuse(sql, file.name, f"{header.shown}: the file cannot be read as {reading.format}")
-        rejected = rejected_lines(self.connection)
-        if rejected:
-            self._add_rejected(rejected, file.name)
-        delivered = self._count(f"({relation(opened, reading)})") if mapping.where else None
-        rejected_lines(self.connection)
-        self._account(file.name, None if delivered is None else delivered + len(rejected))
-        self.unread.update(unread)
-
-    def _add_rejected(self, rejected: list[tuple[int, str, str]], file: str) -> None:
-        """Quarantine the lines that could not be split, and put the rows after them back to their own lines."""
-        good_before = [line - 1 - position for position, (line, _, _) in enumerate(rejected, start=1)]
-        self.connection.execute(
-            "update loaded set source_row = source_row + len(list_filter(?::bigint[], before -> before < source_row - 1)) "
-            "where source_file = ?",
-            [good_before, file],
-        )
-        for line, text, reason in rejected:
-            self.connection.execute(
-                "insert into loaded by name select ? as source_row, false as is_deleted, ? as quarantine_reason, "
-                "? as source_record, ? as source_file",
-                [line, f"the line cannot be split into columns: {reason}", text, file],
-            )
-
-    def _read_select(self, mapping: EntityMapping, groups: dict[str, list[DeliveredFile]]) -> None:
-        delivered = [file.name for files in groups.values() for file in files]
-        absent = [f"{name} ({mapping.inputs[name].files})" for name, files in groups.items() if not files]
-        if not delivered:
-            return
-        if absent:
-            raise DeliveryError(
-                f"{self._where} (dialect '{self._dialect.dialect}'): {self._entity} is joined from several files, and "
-                f"no file was delivered for {', '.join(absent)}. Deliver it and run the date again. Nothing of it was taken."
-            )
-        for name, files in groups.items():
-            reading = mapping.inputs[name].read or self._dialect.reading(self._entity)
-            where = f"{self._where} (dialect '{self._dialect.dialect}')"
-            parts = [relation(open_file(f, reading, self._scratch, where), reading) for f in files]
-            selects = " union all by name ".join(f"select * exclude (source_row) from ({part})" for part in parts)
-            self.connection.execute(f"create or replace temp table {identifier(name)} as {selects}")
-            self._reject_nothing(name, where)
-        keys = ", ".join(identifier(key) for key in self._spec.key)
-        try:
-            self.connection.execute(
-                f"create or replace temp table delivered as select row_number() over (order by {keys}) as source_row, * "
-                f"from ({mapping.select})"
-            )
-        except duckdb.Error as error:
-            raise DeliveryError(
-                f"{self._where} (dialect '{self._dialect.dialect}'): the select of {self._entity} does not run on what "
-                f"was delivered ({str(error).splitlines()[0]}). Correct the dialect or the files. Nothing of it was taken."
-            ) from None
-        described = self.connection.execute("describe delivered").fetchall()
-        columns = tuple(row[0] for row in described if row[0] != "source_row")
-        reading = Reading(format="parquet")
-        header = Header(columns, reading, f"{self._where} (dialect '{self._dialect.dialect}')")
-        sql, _ = compile_entity(self._dialect, self._entity, self._spec, mapping, header, "select * from delivered")
-        self._insert_or_refuse(sql, ", ".join(delivered), header.shown)
-        self._account(", ".join(delivered), self._count("delivered"))
-
-    def _reject_nothing(self, name: str, where: str) -> None:
-        """A joined input cannot quarantine single lines: the rows they would join to would go missing unseen."""
-        rejected = rejected_lines(self.connection)
-        if rejected:
-            line, text, reason = rejected[0]
-            raise DeliveryError(
-                f"{where}: {len(rejected)} lines of the input '{name}' cannot be split into columns, the first is line "
-                f"{line} ({reason}): {text[:80]!r}. Correct the file and run the date again. Nothing of it was taken."
-            )
-
-    def _insert(self, sql: str, file: str) -> None:
-        self.connection.execute(f"insert into loaded by name select *, {literal(file)} as source_file from ({sql})")
-
-    def _insert_or_refuse(self, sql: str, file: str, what: str) -> None:
-        try:
-            self._insert(sql, file)
-        except duckdb.Error as error:
-            raise DeliveryError(
-                f"{what} ({str(error).splitlines()[0]}). Look whether the file was cut off or saved in another format, or "
-                f"whether an SQL expression of the dialect's {self._entity} does not fit it. Nothing of it was taken."
-            ) from None
-
-    def _account(self, file: str, delivered: int | None) -> None:
-        """Count the rows of one file; `delivered` is given where the dialect leaves some of them out."""
-        counted = self.connection.execute(
-            "select count(*), count(quarantine_reason) from loaded where source_file = ?", [file]
-        ).fetchone()
-        assert counted is not None
-        rows, quarantined = counted
-        self.rows_in += rows if delivered is None else delivered
-        self.rows_quarantined += quarantined
-        self.rows_left_out += 0 if delivered is None else delivered - rows
-
-    def _count(self, relation_sql: str) -> int:
-        found = self.connection.execute(f"select count(*) from {relation_sql}").fetchone()
-        assert found is not None
-        return int(found[0])

@@ -14,8 +14,9 @@ import dagster as dg
 from assets.company import Company
 from assets.errors import DeliveryError
 from assets.ingest.contract import load_contract
+from assets.ingest.delivery import is_complete
 from assets.ingest.dialect import BUILT_IN, Dialect, load_dialect
-from assets.ingest.engine import IGNORED, Outcome, load_delivery, reading_connection
+from assets.ingest.engine import Outcome, load_delivery, reading_connection
 from assets.yaml_files import shown_path
 from pipelines.resources import Workspace, owners
 
@@ -27,13 +28,18 @@ def source_dialects(company: Company, folder: Path) -> dict[str, Dialect]:
     """Source -> its dialect, loaded. Raises ConfigurationError for a dialect that does not exist or is malformed."""
     files = sorted([*folder.glob("dialects/*.yml"), *BUILT_IN.glob("*.yml")])
     written = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-    return {name: _loaded(source.dialect, folder, written) for name, source in company.sources.items()}
+    return {
+        name: _loaded(source.dialect, source.timezone, source.currency, folder, written)
+        for name, source in company.sources.items()
+    }
 
 
 @functools.lru_cache(maxsize=64)
-def _loaded(dialect: str, folder: Path, written: tuple[tuple[Path, int, int], ...]) -> Dialect:
+def _loaded(
+    dialect: str, timezone: str | None, currency: str | None, folder: Path, written: tuple[tuple[Path, int, int], ...]
+) -> Dialect:
     """A dialect as its files are now: a run asks for it once per entity, and reading YAML takes seconds in all."""
-    return load_dialect(dialect, folder)
+    return load_dialect(dialect, folder, timezone=timezone, currency=currency)
 
 
 def delivered_dates(landing: Path, sources: Sequence[str]) -> dict[str, set[datetime.date]]:
@@ -42,9 +48,7 @@ def delivered_dates(landing: Path, sources: Sequence[str]) -> dict[str, set[date
     for source in sources:
         found[source] = set()
         for folder in (landing / source).glob("????-??-??"):
-            has_files = (
-                any(not path.name.startswith(IGNORED) for path in folder.iterdir()) if folder.is_dir() else False
-            )
+            has_files = any(is_complete(path) for path in folder.iterdir()) if folder.is_dir() else False
             if has_files:
                 found[source].add(_date(folder))
     return found

@@ -8,11 +8,13 @@ the file registry: so the three can never disagree, whatever moment a run dies a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ REGISTRY_KEY = "load"
 
 
 @dataclasses.dataclass(frozen=True)
-class Load:
-    """The registry entry of one load: what was delivered and what became of its rows."""
+class Entry:
+    """The registry entry in a load's footer: what was delivered."""
 
     load_id: str
     entity: str
@@ -36,10 +38,20 @@ class Load:
     dialect: str
     files: list[dict[str, Any]]
     rows_in: int
+    unread_columns: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Load(Entry):
+    """A load as it is on disk: the registry entry, and what became of the rows."""
+
     rows_out: int
     rows_quarantined: int
-    rows_left_out: int
-    unread_columns: list[str]
+
+    @property
+    def rows_left_out(self) -> int:
+        """Rows the dialect's `where` leaves out: of another ledger, voided, totals of a report."""
+        return self.rows_in - self.rows_out - self.rows_quarantined
 
 
 def load_path(raw: Path, entity: str, source: str, date: datetime.date) -> Path:
@@ -54,29 +66,63 @@ def remove_load(path: Path) -> None:
 
 
 def read_registry(connection: duckdb.DuckDBPyConnection, path: Path) -> Load | None:
-    """The registry entry in a load's footer, or None when there is no such load."""
-    if not path.exists():
-        return None
-    found = connection.execute(
-        f"select value from parquet_kv_metadata({literal(str(path))}) where key = ?", [REGISTRY_KEY]
+    """The load at `path`, or None when there is none."""
+    return read_load(connection, path) if path.exists() else None
+
+
+def read_load(connection: duckdb.DuckDBPyConnection, path: Path) -> Load:
+    """A load: its entry from the footer, its rows counted by the statistics beside it."""
+    file = literal(str(path))
+    row = connection.execute(
+        f"select (select value from parquet_kv_metadata({file}) where key = ?), "
+        f"(select num_rows from parquet_file_metadata({file})), {_quarantined(file)}",
+        [REGISTRY_KEY],
     ).fetchone()
-    return Load(**json.loads(bytes(found[0]).decode("utf-8"))) if found else None
+    assert row is not None
+    entry, rows, quarantined = row
+    return Load(**json.loads(bytes(entry).decode("utf-8")), rows_out=rows - quarantined, rows_quarantined=quarantined)
 
 
-def write_load(connection: duckdb.DuckDBPyConnection, select: str, load: Load, path: Path) -> None:
+def _quarantined(files: str) -> str:
+    """SQL of the number of quarantined rows, from column statistics: no row is read for it."""
+    return (
+        f"(select coalesce(sum(num_values - stats_null_count), 0)::bigint from parquet_metadata({files}) "
+        "where path_in_schema = 'quarantine_reason')"
+    )
+
+
+def write_load(connection: duckdb.DuckDBPyConnection, select: str, entry: Entry, path: Path) -> None:
     """Write the rows of `select` and the registry entry beside `path`, then rename: all of it or nothing."""
-    aside = _aside(path)
+    with aside(path) as written:
+        write(connection, select, entry, written)
+        put(written, path)
+
+
+def write(connection: duckdb.DuckDBPyConnection, select: str, entry: Entry, path: Path) -> None:
+    """Write a load to a file nobody reads yet."""
+    fields = {field.name: getattr(entry, field.name) for field in dataclasses.fields(Entry)}
+    text = json.dumps(fields, ensure_ascii=True, sort_keys=True)
+    connection.execute(
+        f"copy ({select}) to {literal(str(path))} "
+        f"(format parquet, compression zstd, kv_metadata {{{REGISTRY_KEY}: {literal(text)}}})"
+    )
+
+
+@contextlib.contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A name to write `path` under before it is put in its place; gone afterwards, whatever happened."""
+    written = _aside(path)
     try:
-        entry = json.dumps(dataclasses.asdict(load), ensure_ascii=True, sort_keys=True)
-        connection.execute(
-            f"copy ({select}) to {literal(str(aside))} "
-            f"(format parquet, compression zstd, kv_metadata {{{REGISTRY_KEY}: {literal(entry)}}})"
-        )
-        flush(aside)
-        os.replace(aside, path)
-        flush(path.parent)
+        yield written
     finally:
-        aside.unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
+
+
+def put(written: Path, path: Path) -> None:
+    """Put a written load in its place: readers see the former one until then, and this one from then on."""
+    flush(written)
+    os.replace(written, path)
+    flush(path.parent)
 
 
 def _aside(path: Path) -> Path:
@@ -111,19 +157,51 @@ def relation(raw: Path, contract: Contract, entity: str) -> str:
 def registry_relation(raw: Path) -> str:
     """SQL of the file registry: one row per delivered file of every load, from the loads' own footers."""
     loads = ", ".join(literal(str(path)) for path in sorted(raw.glob(f"*/*/*/{LOAD_FILE}")))
-    entries = (
-        f"select decode(value)::json as entry from parquet_kv_metadata([{loads}]) where decode(key) = '{REGISTRY_KEY}'"
-        if loads
-        else "select null::json as entry limit 0"
+    columns = (
+        "entity, source, dialect, load_id, extract_date, file_name, size_bytes, sha256, rows_in, rows_out, "
+        "rows_quarantined, rows_in - rows_out - rows_quarantined as rows_left_out"
     )
+    if not loads:
+        types = [
+            "varchar",
+            "varchar",
+            "varchar",
+            "varchar",
+            "date",
+            "varchar",
+            "bigint",
+            "varchar",
+            "bigint",
+            "bigint",
+            "bigint",
+            "bigint",
+        ]
+        names = [part.split(" as ")[-1].strip() for part in columns.split(",")]
+        nothing = ", ".join(f"null::{type_} as {name}" for type_, name in zip(types, names, strict=True))
+        return f"select {nothing} limit 0"
     texts = ", ".join(f"entry ->> '$.{name}' as {name}" for name in ("entity", "source", "dialect", "load_id"))
-    counts = ("rows_in", "rows_out", "rows_quarantined", "rows_left_out")
-    rows = ", ".join(f"(entry ->> '$.{name}')::bigint as {name}" for name in counts)
-    return (
-        f"select {texts}, (entry ->> '$.extract_date')::date as extract_date, file ->> '$.name' as file_name, "
-        f"(file ->> '$.size')::bigint as size_bytes, file ->> '$.sha256' as sha256, {rows} "
-        f"from (select entry, unnest(from_json(entry -> '$.files', '[\"json\"]')) as file from ({entries}))"
+    quarantined = (
+        "select file_name as load_file, sum(num_values - stats_null_count)::bigint as rows_quarantined "
+        f"from parquet_metadata([{loads}]) where path_in_schema = 'quarantine_reason' group by file_name"
     )
+    return f"""with entries as (
+  select file_name as load_file, decode(value)::json as entry
+  from parquet_kv_metadata([{loads}]) where decode(key) = '{REGISTRY_KEY}'
+),
+quarantined as ({quarantined}),
+sizes as (select file_name as load_file, num_rows from parquet_file_metadata([{loads}])),
+loads as (
+  select entries.entry, {texts}, (entry ->> '$.extract_date')::date as extract_date,
+    (entry ->> '$.rows_in')::bigint as rows_in,
+    num_rows - coalesce(rows_quarantined, 0) as rows_out, coalesce(rows_quarantined, 0) as rows_quarantined
+  from entries left join sizes using (load_file) left join quarantined using (load_file)
+),
+files as (select *, unnest(from_json(entry -> '$.files', '["json"]')) as file from loads),
+described as (
+  select *, file ->> '$.name' as file_name, (file ->> '$.size')::bigint as size_bytes, file ->> '$.sha256' as sha256
+  from files
+)
+select {columns} from described"""
 
 
 def flush(path: Path) -> None:

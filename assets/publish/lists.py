@@ -91,14 +91,41 @@ BEST = f"""
 """
 
 
+MATCH_SUGGESTIONS = f"""
+    select
+        suggestions.suggestion_rank,
+        suggestions.score,
+        suggestions.reason,
+        suggestions.customer_id,
+        customers.customer_name,
+        suggestions.linked_customer_id,
+        linked.customer_name as linked_customer_name,
+        suggestions.source,
+        suggestions.source_customer_key,
+        suggestions.key_kind,
+        suggestions.links_csv_line
+    from analytics.customer_match_suggestions as suggestions
+    left join overview.customers as customers on customers.customer_id = suggestions.customer_id
+    left join overview.customers as linked on linked.customer_id = suggestions.linked_customer_id
+    order by suggestions.suggestion_rank
+    limit {LONGEST}
+"""
+
+
 def lists(connection: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:
-    """The lists by file name, one row per customer each, best first to work on. Amounts in base currency.
+    """The lists by file name, one row per customer each (the last: per pair), best first to work on. Amounts in base currency.
 
     - churn_list: customers with profit to lose, by expected_profit_lost (`analytics.churn_risk`).
     - loss_making_customers: operating profit of the last 12 months below 0, worst first, with the pool that cost most.
     - best_customers: operating profit of the last 12 months above 0, best first.
+    - customer_match_suggestions: two that may be one customer, likeliest first, with the line for links.csv that says so.
     """
-    queries = {"churn_list": CHURN, "loss_making_customers": LOSS_MAKING, "best_customers": BEST}
+    queries = {
+        "churn_list": CHURN,
+        "loss_making_customers": LOSS_MAKING,
+        "best_customers": BEST,
+        "customer_match_suggestions": MATCH_SUGGESTIONS,
+    }
     return {name: _plain(connection.execute(query)) for name, query in queries.items()}
 
 

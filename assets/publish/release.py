@@ -93,6 +93,7 @@ def publish(
     report_html: str | None = None,
     lists: Mapping[str, pd.DataFrame] | None = None,
     published_at: str | None = None,
+    privacy: Mapping[str, Any] | None = None,
 ) -> Release:
     """Publish the tables (name -> relation of `connection`) as one release and make it current.
 
@@ -104,8 +105,8 @@ def publish(
     content again gives the release that is there (`created` false). A release of an earlier date than the current one
     is kept beside it and does not become current: a backfill must not take readers back in time.
 
-    `company`, `run_id`, `git_sha`, `hashes` (name -> hash of company and rule files) and `published_at` are noted in
-    the manifest of a release when it is first made.
+    `company`, `run_id`, `git_sha`, `hashes` (name -> hash of company and rule files), `published_at` and `privacy` (which
+    personal columns are in clear, pseudonyms or withheld) are noted in the manifest of a release when it is first made.
     """
     releases.mkdir(parents=True, exist_ok=True)
     with _locked(releases):
@@ -132,6 +133,7 @@ def publish(
                     "git_sha": git_sha,
                     "hashes": dict(hashes),
                     "published_at": published_at,
+                    "privacy": dict(privacy or {}),
                     "duckdb": duckdb.__version__,
                     "tables": described,
                     "files": _files(building),
@@ -294,6 +296,14 @@ def current(folder: Path) -> Release | None:
     return None if release_id is None else _release(folder, release_id)
 
 
+def require_current(folder: Path) -> Release:
+    """The release readers get. Raises ReleaseError before the first."""
+    release = current(folder)
+    if release is None:
+        raise ReleaseError(f"There is no release in {folder} yet: run `whalecurve run` first.")
+    return release
+
+
 def rollback(folder: Path, release_id: str | None = None, *, run_id: str = "", at: str | None = None) -> Release:
     """Make an earlier release current: the given one, or the one that was current before this one.
 
@@ -337,6 +347,21 @@ def prune(folder: Path, keep: int) -> list[str]:
         return [release.release_id for release in removed]
 
 
+def erase(folder: Path, release_ids: Iterable[str], *, at: str | None = None) -> list[str]:
+    """Remove releases that may not be kept, never the current one. Returns the removed ids; the history notes them."""
+    with _locked(folder):
+        _sweep(folder)
+        present = [release.release_id for release in releases(folder) if not release.is_current]
+        removed = [release_id for release_id in present if release_id in set(release_ids)]
+        pointed = _current_id(folder)
+        if removed and pointed is not None:
+            note = {"action": "erase", "release_id": pointed, "removed": removed, "run_id": "", "at": at}
+            _write_history(folder, [*_history(folder), note])
+        for release_id in removed:
+            _discard(folder / release_id)
+        return removed
+
+
 def verify(release: Path) -> list[str]:
     """What is wrong with a release: every file against the manifest, and that against the folder's name."""
     try:
@@ -366,13 +391,17 @@ def _point_to(folder: Path, release_id: str, *, action: str, run_id: str, at: st
         return
     # The history is written first and may say too much after a crash; _history() then believes the pointer.
     entries = [*_history(folder), {"action": action, "release_id": release_id, "run_id": run_id, "at": at}]
-    aside = folder / f"{BUILDING}history"
-    _write_durably(aside, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries))
-    os.replace(aside, folder / HISTORY)
+    _write_history(folder, entries)
     link = folder / f"{BUILDING}{POINTER}"
     os.symlink(release_id, link)
     os.replace(link, folder / POINTER)
     _flush_folder(folder)
+
+
+def _write_history(folder: Path, entries: Iterable[Mapping[str, Any]]) -> None:
+    aside = folder / f"{BUILDING}history"
+    _write_durably(aside, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries))
+    os.replace(aside, folder / HISTORY)
 
 
 def _current_id(folder: Path) -> str | None:

@@ -12,11 +12,12 @@ import duckdb
 from assets import gate
 from assets.company import company_hash
 from assets.publish.lists import lists
-from assets.publish.release import prune, publish
+from assets.publish.privacy import key_changed, notes, privacy
+from assets.publish.release import current, prune, publish
 from assets.publish.report import render
 from assets.publish.tables import PUBLISHED, asset_key
 from assets.quality_gate import required_dbt_tests
-from pipelines.resources import DBT_MANIFEST, EXPECTATIONS, Workspace, git_commit, owners
+from pipelines.resources import DBT_MANIFEST, EXPECTATIONS, Workspace, git_commit, owners, pseudonym_key
 
 WHALE_CURVE = """
     select customer_rank, cumulative_profit
@@ -28,7 +29,7 @@ WHALE_CURVE = """
 
 @dg.asset(
     key=["release", "current"],
-    deps=[asset_key(table) for table in PUBLISHED],
+    deps=[*(asset_key(table) for table in PUBLISHED), dg.AssetKey(["analytics", "customer_match_suggestions"])],
     group_name="release",
     owners=owners()["engineering"],
     kinds={"parquet", "duckdb"},
@@ -38,7 +39,9 @@ WHALE_CURVE = """
 def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
     company = workspace.company()
     as_of = workspace.as_of()
+    former = current(workspace.releases)
     with workspace.warehouse() as connection:
+        noted = privacy(connection, company.privacy.publish, pseudonym_key())
         published = publish(
             connection,
             workspace.releases,
@@ -54,8 +57,11 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
             lists=lists(connection),
             # Noted for people; nothing is computed from it and the release id does not depend on it.
             published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            privacy=noted,
         )
         plot = _whale_curve_plot(connection)
+    if changed := key_changed(noted, former.manifest.get("privacy", {}) if former else {}):
+        context.log.warning(changed)
     removed = prune(workspace.releases, company.releases.keep)
     tables = published.manifest["tables"]
     return dg.MaterializeResult(
@@ -68,6 +74,7 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
             "dagster/row_count": sum(table["rows"] for table in tables.values()),
             "rows": dg.MetadataValue.json({name: table["rows"] for name, table in tables.items()}),
             "pruned_releases": len(removed),
+            "privacy": dg.MetadataValue.json({**noted, "notes": notes(noted)}),
             "whale_curve": dg.MetadataValue.md(f"![whale curve](data:image/png;base64,{plot})"),
         }
     )

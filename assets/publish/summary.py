@@ -11,18 +11,17 @@ from pathlib import Path
 
 import duckdb
 
-from assets.errors import WhalecurveError
-from assets.publish.release import DATABASE, current
+from assets.publish.privacy import notes
+from assets.publish.release import DATABASE, require_current
 
 SHOWN_CUSTOMERS = 5
+SHOWN_FAILURES = 3
 NAME_WIDTH = 30
 
 
 def open_release(releases: Path) -> tuple[Path, duckdb.DuckDBPyConnection]:
     """The current release's folder and its database, read-only. Raises WhalecurveError when nothing is published."""
-    release = current(releases)
-    if release is None:
-        raise WhalecurveError(f"There is no release in {releases} yet: run `whalecurve run` first.")
+    release = require_current(releases)
     return release.path, duckdb.connect(str(release.path / DATABASE), read_only=True)
 
 
@@ -36,6 +35,8 @@ def summary(releases: Path) -> str:
             _whale_curve(connection),
             _ledger(connection),
             _warnings(connection),
+            _unconverted(connection),
+            "\n".join(notes(require_current(releases).manifest.get("privacy", {}))),
             f"Release   {_shown(folder)}\nReport    {_shown(folder / 'report.html')}",
         ]
     return "\n\n".join(part for part in parts if part)
@@ -149,7 +150,7 @@ def _ledger(connection: duckdb.DuckDBPyConnection) -> str:
 
 
 def _warnings(connection: duckdb.DuckDBPyConnection) -> str:
-    """Reconciliation checks that do not tie and that the company lets pass as warnings."""
+    """Reconciliation checks that do not tie and that the company lets pass as warnings, with the first failures of each."""
     rows = connection.execute(
         """
         select check_name, count(*), sum(ledger_amount), sum(assigned_amount), any_value(reason)
@@ -162,7 +163,41 @@ def _warnings(connection: duckdb.DuckDBPyConnection) -> str:
     return "\n".join(
         f"WARNING  {name} does not tie in {months} months: ledger {ledger:,.2f}, here {assigned:,.2f}, "
         f"difference {ledger - assigned:,.2f}. {reason or ''}".rstrip()
+        + _failures(connection, name)
         for name, months, ledger, assigned, reason in rows
+    )
+
+
+def _failures(connection: duckdb.DuckDBPyConnection, check_name: str) -> str:
+    """The largest failures of a control of the ledger, one indented line each; empty for other checks."""
+    rows = connection.execute(
+        """
+        select explanation, count(*) over ()
+        from control_failures
+        where check_name = ?
+        order by abs(difference) desc, month, explanation
+        """,
+        [check_name],
+    ).fetchmany(SHOWN_FAILURES)
+    lines = [explanation for explanation, _ in rows]
+    if rows and rows[0][1] > len(rows):
+        lines.append(f"and {rows[0][1] - len(rows):,} more in control_failures")
+    return "".join(f"\n         {line}" for line in lines)
+
+
+def _unconverted(connection: duckdb.DuckDBPyConnection) -> str:
+    """Amounts in other currencies that are in no figure of the release, for want of a rate."""
+    rows = connection.execute(
+        """
+        select entity, source_instance, currency_code, reason, count(*), sum(amount), min(document_date), max(document_date)
+        from unconverted_amounts
+        group by all
+        order by all
+        """
+    ).fetchall()
+    return "\n".join(
+        f"LEFT OUT  {count:,} {entity} rows of {source} from {first} to {last}, {amount:,.2f} {currency or ''} in all: {reason}."
+        for entity, source, currency, reason, count, amount, first, last in rows
     )
 
 

@@ -13,6 +13,8 @@ PUBLISHED = {
     "pool_cost_lines": "costing.pool_cost_lines",
     "driver_quantities": "costing.driver_quantities",
     "reconciliation": "marts.reconciliation",
+    "control_failures": "marts.control_failures",
+    "unconverted_amounts": "facts.unconverted_amounts",
     "whale_curve": "marts.whale_curve",
     "customer_rfm": "analytics.customer_rfm",
     "customer_clv": "analytics.customer_clv",

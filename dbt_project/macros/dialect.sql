@@ -21,3 +21,21 @@
 {% macro year_text(day) -%}
     cast(year({{ day }}) as varchar)
 {%- endmacro %}
+
+{# Text with every match of a regular expression taken out (Spark replaces all without being told). #}
+{% macro without(text, pattern) -%}
+    regexp_replace({{ text }}, '{{ pattern }}', '', 'g')
+{%- endmacro %}
+
+{# Text with accents composed, so that the same letter is the same code point. #}
+{% macro composed(text) -%}
+    nfc_normalize({{ text }})
+{%- endmacro %}
+
+{# HMAC-SHA256 of a text in hex, under the key of the session (its two padded forms); null when it has none. #}
+{% macro keyed_hash(text) -%}
+    sha256(
+        getvariable('whalecurve_outer_key')
+        || unhex(sha256(getvariable('whalecurve_inner_key') || encode({{ text }})))
+    )
+{%- endmacro %}

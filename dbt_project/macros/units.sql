@@ -33,3 +33,22 @@
         as decimal(26, 6)
     )
 {%- endmacro %}
+
+{# An amount as a person writes it in a sentence: two decimals, and more only where there are more. #}
+{% macro amount_text(amount) -%}
+    case
+        when {{ amount }} = round({{ amount }}, 2)
+            then cast(cast({{ amount }} as decimal(22, 2)) as varchar)
+        else cast(cast({{ amount }} as decimal(22, 4)) as varchar)
+    end
+{%- endmacro %}
+
+{# The year and month of a date, as in 2026-06. #}
+{% macro month_text(day) -%}
+    substr(cast({{ day }} as varchar), 1, 7)
+{%- endmacro %}
+
+{# Where a row came from. #}
+{% macro place_text(file, row) -%}
+    coalesce({{ file }}, 'no file') || coalesce(' line ' || {{ row }}, '')
+{%- endmacro %}

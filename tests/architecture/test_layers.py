@@ -38,10 +38,16 @@ def test_the_graph_holds_exactly_these_assets():
         *(f"raw/{entity}" for entity in contract["entities"]),
         *(
             f"rules/{t}"
-            for t in ("pools", "drivers", "capacities", "ledger_scope", "reconciliation_policies", "company")
+            for t in (
+                *("pools", "drivers", "capacities", "ledger_scope", "reconciliation_policies", "company"),
+                *("matching_order", "customer_links"),
+            )
         ),
         *models,
-        *(f"analytics/{table}" for table in ("customer_rfm", "customer_clv", "churn_risk")),
+        *(
+            f"analytics/{table}"
+            for table in ("customer_rfm", "customer_clv", "churn_risk", "customer_match_suggestions")
+        ),
         "release/current",
     }
     assert {key.to_user_string() for key in GRAPH.get_all_asset_keys()} == expected

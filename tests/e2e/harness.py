@@ -186,8 +186,10 @@ def _serve() -> None:
 
 def _run(main, arguments: list[str]) -> None:  # type: ignore[no-untyped-def]
     """Like `sys.exit(main(...))` in a process of its own."""
+    import signal
     import traceback
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     try:
         status = main(arguments)
     except SystemExit as ended:

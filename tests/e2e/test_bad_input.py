@@ -108,7 +108,7 @@ DELIVERIES = {
             [content.splitlines(keepends=True)[0], content.splitlines(keepends=True)[1].replace(b"|1883.30|", b"|n/a|") * 30]
         ),
         "gl_entry/",
-        (f"ledger, {THIRD}", "30 of 30 rows of gl_entry", "'n/a' is not a number", "quarantine.max_share"),
+        (f"ledger, {THIRD}", "30 of 30 rows of gl_entry", "'n/a' says there is none", "quarantine.max_share"),
     ),
 }  # fmt: skip
 

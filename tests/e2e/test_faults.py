@@ -164,6 +164,22 @@ def test_killed_at_random_moments_and_run_again_it_is_the_undisturbed_release(
     assert len(seen) == 2, "the reader was there before and after"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("said", ["landing.deliveries", "dbt has built staging"])
+def test_interrupted_by_hand_it_says_so_in_one_sentence(said, copied, landing, two_days):
+    company = copied(two_days)
+    company.deliver(landing, THIRD)
+    before = tree(company.data / "releases")
+    running = company.start("run", "--date", THIRD)
+    wait_for(lambda: said in running.stderr, running)
+    os.kill(running.pid, signal.SIGINT)
+    done = running.wait()
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("whalecurve: interrupted; the last release is untouched")
+    assert "Traceback" not in done.stderr + done.stdout
+    assert tree(company.data / "releases") == before
+
+
 def test_what_a_killed_write_left_is_swept_by_the_next(tmp_path):
     contract, raw = load_contract(), tmp_path / "raw"
     folder = raw / "payment" / "source=bank" / "extract_date=2026-06-01"
@@ -171,7 +187,7 @@ def test_what_a_killed_write_left_is_swept_by_the_next(tmp_path):
     dead = [folder / ".0123.tmp", raw / "payment" / ".4567.tmp"]
     for path in dead:
         path.write_bytes(b"half a file")
-    load = storage.Load("1", "payment", "bank", "2026-06-01", "test", [], 0, 0, 0, 0, [])
+    load = storage.Entry("1", "payment", "bank", "2026-06-01", "test", [], 0, [])
     with duckdb.connect() as connection:
         storage.write_load(connection, "select 1 as x", load, folder / storage.LOAD_FILE)
         storage.write_schema(connection, raw, contract, "payment")
@@ -196,9 +212,9 @@ def test_a_ledger_that_does_not_tie_publishes_nothing_and_says_what_differs(copi
     assert done.returncode == 1
     assert tree(company.data / "releases") == before
     said = done.stderr[done.stderr.index("whalecurve:") :]
-    assert said.startswith(
-        "whalecurve: The quality gate said no. The last release is untouched.\n- marts.reconciliation"
-    )
+    assert said.startswith("whalecurve: The quality gate said no. The last release is untouched.\n- marts.")
+    assert "\n- marts.reconciliation" in said
+    assert re.search(r"ledger: voucher \S+ of 2026-06-\d\d does not balance: debits [\d.]+, credits [\d.]+", said)
     for check in ("revenue", "ledger_balance"):
         assert re.search(
             rf"2026-06 {check}: ledger [-\d,.]+, here [-\d,.]+, difference -?[1-9][\d,.]+ \(allowed 0.00\)", said

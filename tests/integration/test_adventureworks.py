@@ -6,7 +6,7 @@ those of its README; they were computed from the delivered tables alone, without
 
 from __future__ import annotations
 
-import json
+import shutil
 from decimal import Decimal
 
 import duckdb
@@ -14,6 +14,7 @@ import pytest
 from command import PROJECT, SHARED_DATA, Whalecurve
 
 from assets.company import load_company
+from assets.ingest.storage import read_load
 
 TABLES = SHARED_DATA / "adventureworks_dw"
 COMPANY = PROJECT / "companies" / "adventureworks"
@@ -37,7 +38,7 @@ def adventureworks(tmp_path_factory: pytest.TempPathFactory) -> Whalecurve:
     landing = whalecurve.data / "landing" / SOURCE / date
     landing.mkdir(parents=True)
     for table in TABLES.glob("*.parquet"):
-        (landing / table.name).symlink_to(table)
+        shutil.copyfile(table, landing / table.name)
     whalecurve("run", "--date", date)
     return whalecurve
 
@@ -192,6 +193,7 @@ def test_full_absorption_turns_the_profit_into_a_loss(row):
         ("cost_of_goods_sold", "32,651,198.98", "97,257,907.9547"),
         ("revenue", "103,072,498.59", "109,809,274.2030"),
         ("ledger_balance", "-20,680,620.86", "0"),
+        ("voucher_balance", "198,028,483.74", "0"),
     ],
 )
 def test_what_does_not_tie_is_said_loudly(summary, row, rows, check, ledger, assigned):
@@ -220,10 +222,8 @@ def test_every_delivered_row_is_accounted_for(adventureworks):
     """The registry of each load: nothing is quarantined, and the ledger says what it leaves out."""
     registries = {}
     for path in sorted((adventureworks.data / "raw").glob("*/*/*/load.parquet")):
-        (value,) = duckdb.execute("select value from parquet_kv_metadata(?) where key = 'load'", [str(path)]).fetchone()
-        load = json.loads(bytes(value))
-        counted = ("rows_in", "rows_out", "rows_quarantined", "rows_left_out")
-        registries[load["entity"]] = tuple(load[name] for name in counted)
+        load = read_load(duckdb.default_connection(), path)
+        registries[load.entity] = (load.rows_in, load.rows_out, load.rows_quarantined, load.rows_left_out)
     assert registries == {
         "budget": (1_331, 1_331, 0, 0),
         "cost_center": (7, 7, 0, 0),

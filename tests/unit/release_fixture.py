@@ -14,9 +14,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 
 from assets import gate
-from assets.analytics import churn, clv, rfm
+from assets.analytics import churn, clv, matching, rfm
 
 AS_OF = datetime.date(2026, 6, 30)
 EXPECTATIONS = Path(__file__).resolve().parents[2] / "expectations"
@@ -30,6 +31,8 @@ RELATIONS = {
     "pool_cost_lines": "costing.pool_cost_lines",
     "driver_quantities": "costing.driver_quantities",
     "reconciliation": "marts.reconciliation",
+    "control_failures": "marts.control_failures",
+    "unconverted_amounts": "facts.unconverted_amounts",
     "whale_curve": "marts.whale_curve",
     "customer_rfm": "analytics.customer_rfm",
     "customer_clv": "analytics.customer_clv",
@@ -51,7 +54,8 @@ POOLS = """
 """
 
 DERIVED = f"""
-    create schema costing; create schema marts; create schema overview; create schema analytics; create schema rules;
+    create schema costing; create schema facts; create schema marts; create schema overview; create schema analytics;
+    create schema rules;
 
     create table rules.company as select
         'test' as company, 'Harbour Pine <Trading> & Sons' as company_name, 'CNY' as base_currency,
@@ -183,6 +187,18 @@ DERIVED = f"""
         union all
         select month, 'cost_of_goods_sold', 1000.5, 990, 0, 10.5, 0, 'warn', 'warn', 'Freight is booked with goods.'
         from months;
+
+    create table marts.control_failures as
+        select 'voucher_balance' as check_name, month, 'ledger' as source_instance, 'gl.csv' as source_file,
+            2::bigint as source_row, 'J-1' as journal_id, null::varchar as gl_account_number,
+            100::decimal(22, 4) as expected_amount, 90::decimal(22, 4) as found_amount, 10::decimal(22, 4) as difference,
+            'warn' as status, 'ledger: voucher J-1 does not balance: debits 100.00, credits 90.00.' as explanation
+        from months;
+
+    create table facts.unconverted_amounts as
+        select 'invoice' as entity, 'billing' as source_instance, 'I-1' as record_key, 'invoices.csv' as source_file,
+            7::bigint as source_row, date '2026-06-30' as document_date, 'USD' as currency_code,
+            12.5::decimal(22, 4) as amount, 'no rate of the day or the 30 days before it' as reason;
 """
 
 OVERVIEW = """
@@ -290,6 +306,7 @@ def write_scores(connection):
         "customer_rfm": rfm.score(purchases, AS_OF, tiers=rfm.read_tiers()),
         "customer_clv": clv.value(monthly, AS_OF, discount_rate=0.10, horizon_months=36),
         "churn_risk": churn.recency_baseline(purchases, AS_OF, horizon_days=90, profit_12m=profit),
+        "customer_match_suggestions": _suggestions(sorted(purchases["customer_id"].unique())[:2]),
     }
     for table, frame in scores.items():
         connection.register("frame", frame)
@@ -298,6 +315,13 @@ def write_scores(connection):
             "select * replace (as_of_date::date as as_of_date) from frame order by customer_id"
         )
         connection.unregister("frame")
+
+
+def _suggestions(customers):
+    keys = pd.DataFrame({"customer_id": customers, "standing": 0, "source": None, "key_kind": "code"})
+    names = pd.DataFrame({"customer_id": customers, "customer_name": NAMES[1], "name_key": "name:1"})
+    no_numbers = pd.DataFrame(columns=["customer_id", "tax_id"])
+    return matching.suggest(keys.assign(source_customer_key=customers), names, no_numbers, AS_OF, suggest_from=0.85)
 
 
 def record_passes(connection, tables=None, *, as_of=AS_OF):

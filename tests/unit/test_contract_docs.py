@@ -49,4 +49,4 @@ def test_every_column_is_described_and_personal_data_is_marked():
     assert all(column["description"] for model in models for column in model["columns"])
     customers = next(model for model in models if model["name"] == "stg_customers")
     marked = [column["name"] for column in customers["columns"] if "config" in column]
-    assert marked == ["customer_name", "email", "phone"]
+    assert marked == ["customer_name", "customer_tin", "email", "phone", "owner_ref"]

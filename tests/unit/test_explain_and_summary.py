@@ -9,9 +9,11 @@ from decimal import Decimal
 
 import duckdb
 import pytest
+import release_fixture
 
 from assets.errors import WhalecurveError
 from assets.publish.explain import explain
+from assets.publish.release import publish
 from assets.publish.summary import summary
 
 # The release takes most of a minute to make, once for all tests that read it.
@@ -301,6 +303,32 @@ def test_what_has_no_answer_says_which_part_and_what_would_have_one(ask, release
     if without:
         with pytest.raises(WhalecurveError, match="carries no cost in the current release"):
             ask(min(without))
+
+
+def test_accepted_failures_and_amounts_left_out_are_said_with_the_first_of_them(tmp_path):
+    connection = release_fixture.build()
+    connection.execute(
+        "insert into marts.reconciliation select month, 'voucher_balance', 10, 0, 0, 10, 0, 'warn', 'warn', 'It is known.' "
+        "from marts.control_failures"
+    )
+    suites = release_fixture.record_passes(connection)
+    publish(
+        *(connection, tmp_path),
+        **{"as_of": release_fixture.AS_OF, "company": "test", "run_id": "run", "git_sha": "abc", "hashes": {}},
+        tables=release_fixture.RELATIONS,
+        suites=suites,
+    )
+    said = summary(tmp_path)
+    assert (
+        "voucher_balance does not tie in 24 months: ledger 240.00, here 0.00, difference 240.00. It is known.\n" in said
+    )
+    failure = "         ledger: voucher J-1 does not balance: debits 100.00, credits 90.00."
+    assert said.count(f"\n{failure}") == 3
+    assert "\n         and 21 more in control_failures" in said
+    assert (
+        "LEFT OUT  1 invoice rows of billing from 2026-06-30 to 2026-06-30, 12.50 USD in all: no rate of the day or the 30 "
+        "days before it." in said
+    )
 
 
 def test_no_release_says_what_to_run(tmp_path):

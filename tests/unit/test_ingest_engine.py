@@ -90,7 +90,7 @@ def test_unreadable_rows_are_quarantined_with_file_line_column_value_and_reason(
 
 
 def test_a_decimal_comma_is_refused_rather_than_read_as_thousands(deliver):
-    _, rows = deliver({"pay.csv": 'Id,Date,Amount\nP1,2026-05-31,"1,5"\nP2,2026-05-31,"12,34,567"\n'})
+    _, rows = deliver({"pay.csv": 'Id,Date,Amount\nP1,2026-05-31,"1,5"\nP2,2026-05-31,"12,34,56"\n'})
     assert rows.quarantine_reason.notna().all()
 
 

@@ -410,6 +410,7 @@ def test_lists_name_customers_by_their_own_crm_and_leave_out_who_cannot_be_worke
     assert losses["source_customer_id"].str.startswith("003").all()
     assert losses["largest_cost_pool"].notna().all()
     assert list(before["churn_list"]["churn_rank"]) == sorted(before["churn_list"]["churn_rank"])
+    assert list(before["customer_match_suggestions"]["reason"]) == ["same name, different codes"]
     best = before["best_customers"]
     gone, unknown = best["customer_id"].iloc[:2]
     connection.execute("update overview.customers set is_deleted = true where customer_id = ?", [gone])

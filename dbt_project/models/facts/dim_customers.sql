@@ -5,13 +5,21 @@
 
 with
 
-crm_records as (
+stg_customers as (
 
-    select
-        *,
-        coalesce(customer_account_id, customer_id) as golden_id
+    select * from {{ ref('stg_customers') }}
 
-    from {{ ref('stg_customers') }}
+),
+
+customer_xref as (
+
+    select * from {{ ref('customer_xref') }}
+
+),
+
+as_of as (
+
+    select * from {{ ref('as_of') }}
 
 ),
 
@@ -35,6 +43,79 @@ fact_customers as (
 
 ),
 
+-- Whom each record stands for, and whether it does so today: a link may have ended, or begin later.
+memberships as (
+
+    select
+        customer_xref.customer_id as golden_id,
+        stg_customers.source_instance,
+        stg_customers.customer_id,
+        bool_or(
+            coalesce(customer_xref.valid_from <= as_of.as_of_date, true)
+            and coalesce(customer_xref.valid_to >= as_of.as_of_date, true)
+        ) as is_today
+
+    from stg_customers
+    inner join customer_xref
+        on
+            customer_xref.key_kind = 'id'
+            and stg_customers.source_instance = customer_xref.source_instance
+            and stg_customers.customer_id = customer_xref.source_customer_key
+    cross join as_of
+
+    group by customer_xref.customer_id, stg_customers.source_instance, stg_customers.customer_id
+
+),
+
+customers_today as (
+
+    select distinct golden_id
+    from memberships
+    where is_today
+
+),
+
+-- A customer of other days than today who has facts is described by the records of those days.
+crm_records as (
+
+    select
+        stg_customers.*,
+        memberships.golden_id
+
+    from memberships
+    inner join stg_customers
+        on
+            memberships.source_instance = stg_customers.source_instance
+            and memberships.customer_id = stg_customers.customer_id
+    left join customers_today
+        on memberships.golden_id = customers_today.golden_id
+    left join fact_customers
+        on memberships.golden_id = fact_customers.customer_id
+
+    where
+        memberships.is_today
+        or (customers_today.golden_id is null and fact_customers.customer_id is not null)
+
+),
+
+-- What facts say of the name of a customer whom no record describes.
+said_names as (
+
+    select
+        customer_xref.customer_id,
+        min(customer_key_uses.customer_name) as customer_name
+
+    from {{ ref('customer_key_uses') }} as customer_key_uses
+    inner join customer_xref
+        on
+            customer_key_uses.source_instance = customer_xref.source_instance
+            and customer_key_uses.key_kind = customer_xref.key_kind
+            and customer_key_uses.customer_key = customer_xref.source_customer_key
+
+    group by customer_xref.customer_id
+
+),
+
 -- Several sources may know one customer: the best record leads, the others fill what it does not say.
 ranked_records as (
 
@@ -44,6 +125,8 @@ ranked_records as (
             partition by golden_id
             order by
                 coalesce(is_deleted, false) asc,
+                (merged_into is not null) asc,
+                coalesce(customer_account_id = golden_id, false) desc,
                 (customer_account_id is null) asc,
                 source_modified_at desc nulls last,
                 extract_date desc,
@@ -91,7 +174,8 @@ all_customers as (
 
     select
         fact_customers.customer_id,
-        {% for attribute in attributes %}
+        said_names.customer_name,
+        {% for attribute in attributes[1:] %}
             crm_customers.{{ attribute }},
         {% endfor %}
         crm_customers.source_instance,
@@ -102,6 +186,8 @@ all_customers as (
     from fact_customers
     left join crm_customers
         on fact_customers.customer_id = crm_customers.customer_id
+    left join said_names
+        on fact_customers.customer_id = said_names.customer_id
 
     where crm_customers.customer_id is null
 

@@ -19,7 +19,7 @@ customer_activities as (
         coalesce(activities.duration_minutes, 0) as duration_minutes
 
     from activities
-    {{ join_customer_keys('activities') }}
+    {{ join_customer_keys('activities', on='activities.activity_date') }}
 
     where coalesce(activities.is_completed, true)
 

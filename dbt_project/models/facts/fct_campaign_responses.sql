@@ -41,13 +41,13 @@ customer_campaign_responses as (
         dated_responses.source_instance,
         dated_responses.campaign_member_id,
         dated_responses.campaign_id,
-        {{ resolved_customer('dated_responses') }} as customer_id,
+        {{ resolved_customer('dated_responses', named=false) }} as customer_id,
         dated_responses.channel,
         dated_responses.responded_on,
         {{ month_of('dated_responses.responded_on') }} as month
 
     from dated_responses
-    {{ join_customer_keys('dated_responses') }}
+    {{ join_customer_keys('dated_responses', on='dated_responses.responded_on', named=false) }}
 
 )
 

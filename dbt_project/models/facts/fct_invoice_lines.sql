@@ -18,7 +18,7 @@ products as (
 
 ),
 
--- A document delivered without lines is one line of its own amount: its revenue must not be lost.
+-- A document delivered without lines is one line of its own amount, converted already: its revenue must not be lost.
 invoices_without_lines as (
 
     select
@@ -29,7 +29,9 @@ invoices_without_lines as (
         cast(0 as decimal(20, 6)) as quantity,
         cast(0 as decimal(22, 4)) as discount_amount,
         invoices.net_amount,
-        cast(0 as decimal(22, 4)) as cost_amount
+        cast(0 as decimal(22, 4)) as cost_amount,
+        cast(1 as decimal(38, 0)) as rate_numerator,
+        cast(1 as decimal(38, 0)) as rate_denominator
 
     from invoices
     left join lines
@@ -59,7 +61,9 @@ delivered_lines as (
                 4
             ),
             0
-        ) as cost_amount
+        ) as cost_amount,
+        cast(null as decimal(38, 0)) as rate_numerator,
+        cast(null as decimal(38, 0)) as rate_denominator
 
     from lines
     left join products
@@ -89,11 +93,12 @@ invoice_lines as (
         invoices.month,
         invoices.sales_channel,
         all_lines.product_id,
-        cast(all_lines.quantity as decimal(20, 6)) as quantity,
-        cast(all_lines.net_amount + all_lines.discount_amount as decimal(22, 4)) as list_amount,
-        cast(all_lines.discount_amount as decimal(22, 4)) as discount_amount,
-        cast(all_lines.net_amount as decimal(22, 4)) as net_amount,
-        cast(all_lines.cost_amount as decimal(22, 4)) as cost_amount
+        all_lines.quantity,
+        all_lines.discount_amount,
+        all_lines.net_amount,
+        all_lines.cost_amount,
+        coalesce(all_lines.rate_numerator, invoices.rate_numerator) as rate_numerator,
+        coalesce(all_lines.rate_denominator, invoices.rate_denominator) as rate_denominator
 
     from invoices
     inner join all_lines
@@ -101,6 +106,75 @@ invoice_lines as (
             invoices.source_instance = all_lines.source_instance
             and invoices.invoice_id = all_lines.invoice_id
 
+),
+
+foreign_lines as (
+
+    select
+        lines.source_instance,
+        lines.invoice_id,
+        lines.line_number,
+        lines.line_net_amount as amount,
+        invoices.rate_numerator,
+        invoices.rate_denominator,
+        {{ converted('lines.line_net_amount') | indent(8) }} as converted_amount
+
+    from {{ ref('fct_invoices') }} as invoices
+    inner join {{ ref('stg_invoice_lines') }} as lines
+        on
+            invoices.source_instance = lines.source_instance
+            and invoices.invoice_id = lines.invoice_id
+
+    where invoices.rate_numerator != invoices.rate_denominator
+
+),
+
+-- Lines that added up to their document in its own currency add up to it in base currency.
+conversion_rests as (
+
+    {{ conversion_rests('foreign_lines', ['source_instance', 'invoice_id'], 'line_number') | indent(4) }}
+
+),
+
+converted_lines as (
+
+    select
+        invoice_lines.*,
+        {{ converted('invoice_lines.net_amount') | indent(8) }}
+        + coalesce(conversion_rests.rest, 0) as base_net_amount,
+        {{ converted('invoice_lines.discount_amount') | indent(8) }} as base_discount_amount
+
+    from invoice_lines
+    left join conversion_rests
+        on
+            invoice_lines.source_instance = conversion_rests.source_instance
+            and invoice_lines.invoice_id = conversion_rests.invoice_id
+            and invoice_lines.line_number = conversion_rests.line_number
+
+),
+
+lines_in_base_currency as (
+
+    select
+        source_instance,
+        invoice_id,
+        line_number,
+        invoice_number,
+        document_type,
+        order_id,
+        customer_id,
+        invoice_date,
+        month,
+        sales_channel,
+        product_id,
+        cast(quantity as decimal(20, 6)) as quantity,
+        cast(base_net_amount + base_discount_amount as decimal(22, 4)) as list_amount,
+        cast(base_discount_amount as decimal(22, 4)) as discount_amount,
+        cast(base_net_amount as decimal(22, 4)) as net_amount,
+        cast(cost_amount as decimal(22, 4)) as cost_amount
+
+    from converted_lines
+
 )
 
-select * from invoice_lines
+select * from lines_in_base_currency

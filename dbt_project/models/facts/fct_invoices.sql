@@ -1,3 +1,5 @@
+{%- set amounts = ['net_amount', 'functional_net_amount'] -%}
+{%- set gross_amounts = ['gross_amount', 'functional_gross_amount'] -%}
 with
 
 invoices as (
@@ -20,17 +22,75 @@ posted_invoices as (
         invoices.due_date,
         {{ month_of('invoices.invoice_date') }} as month,
         invoices.sales_channel,
+        invoices.currency_code,
         invoices.net_amount,
         coalesce(invoices.tax_amount, 0) as tax_amount,
-        invoices.gross_amount
+        invoices.gross_amount,
+        invoices.functional_tax_amount,
+        invoices.functional_gross_amount,
+        {{ document_rate('invoices', amounts, gross_amounts) | indent(8) }}
 
     from invoices
-    {{ join_customer_keys('invoices') }}
+    {{ join_customer_keys('invoices', on='invoices.invoice_date') }}
+    {{ join_conversion_rates('invoices', 'currency_code', 'invoice_date') }}
 
     where
         invoices.status in ('approved', 'paid')
         and invoices.document_type in ('invoice', 'credit_note', 'debit_note')
+        and {{ rate_problem('invoices', amounts, gross_amounts) | indent(8) }} is null
+
+),
+
+converted_amounts as (
+
+    select
+        *,
+        {{ converted('net_amount') | indent(8) }} as base_net_amount,
+        coalesce(functional_gross_amount, {{ converted('gross_amount') | indent(8) }})
+            as base_gross_amount,
+        coalesce(functional_tax_amount, {{ converted('tax_amount') | indent(8) }}) as base_tax_amount,
+        net_amount + tax_amount = gross_amount as adds_up
+
+    from posted_invoices
+
+),
+
+-- What added up before still does: of three amounts converted one by one, the last follows from the other two.
+invoices_in_base_currency as (
+
+    select
+        source_instance,
+        invoice_id,
+        invoice_number,
+        customer_id,
+        document_type,
+        order_id,
+        invoice_date,
+        due_date,
+        month,
+        sales_channel,
+        cast(base_net_amount as decimal(22, 4)) as net_amount,
+        cast(
+            case
+                when adds_up and functional_gross_amount is not null and functional_tax_amount is null
+                    then base_gross_amount - base_net_amount
+                else base_tax_amount
+            end
+            as decimal(22, 4)
+        ) as tax_amount,
+        cast(
+            case
+                when adds_up and functional_gross_amount is null then base_net_amount + base_tax_amount
+                else base_gross_amount
+            end
+            as decimal(22, 4)
+        ) as gross_amount,
+        currency_code,
+        cast(rate_numerator as decimal(38, 0)) as rate_numerator,
+        cast(rate_denominator as decimal(38, 0)) as rate_denominator
+
+    from converted_amounts
 
 )
 
-select * from posted_invoices
+select * from invoices_in_base_currency

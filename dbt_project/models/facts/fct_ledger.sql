@@ -1,8 +1,75 @@
 with
 
+-- The amount in the currency of the transaction is never taken for the functional one.
+foreign_entries as (
+
+    select
+        entries.source_instance,
+        entries.journal_id,
+        entries.journal_line_number,
+        entries.functional_currency_code,
+        entries.effective_date,
+        entries.functional_amount as amount,
+        conversion_rates.rate_numerator,
+        conversion_rates.rate_denominator,
+        {{ converted(
+            'entries.functional_amount',
+            'conversion_rates.rate_numerator',
+            'conversion_rates.rate_denominator',
+        ) | indent(8) }} as converted_amount
+
+    from {{ ref('stg_gl_entries') }} as entries
+    {{ join_conversion_rates('entries', 'functional_currency_code', 'effective_date') }}
+
+    where conversion_rates.rate_numerator is not null
+
+),
+
+-- A voucher that balanced in its own currency balances in base currency.
+conversion_rests as (
+
+    {{ conversion_rests(
+        'foreign_entries',
+        ['source_instance', 'journal_id', 'functional_currency_code', 'effective_date'],
+        'journal_line_number',
+    ) | indent(4) }}
+
+),
+
+converted_entries as (
+
+    select
+        foreign_entries.source_instance,
+        foreign_entries.journal_id,
+        foreign_entries.journal_line_number,
+        cast(
+            foreign_entries.converted_amount + coalesce(conversion_rests.rest, 0) as decimal(22, 4)
+        ) as amount
+
+    from foreign_entries
+    left join conversion_rests
+        on
+            foreign_entries.source_instance = conversion_rests.source_instance
+            and foreign_entries.journal_id = conversion_rests.journal_id
+            and foreign_entries.journal_line_number = conversion_rests.journal_line_number
+
+),
+
 gl_entries as (
 
-    select * from {{ ref('stg_gl_entries') }}
+    select
+        entries.*,
+        coalesce(converted_entries.amount, entries.functional_amount) as base_amount
+
+    from {{ ref('stg_gl_entries') }} as entries
+    {{ join_conversion_rates('entries', 'functional_currency_code', 'effective_date') }}
+    left join converted_entries
+        on
+            entries.source_instance = converted_entries.source_instance
+            and entries.journal_id = converted_entries.journal_id
+            and entries.journal_line_number = converted_entries.journal_line_number
+
+    where conversion_rates.currency_code is null or converted_entries.journal_id is not null
 
 ),
 
@@ -34,16 +101,17 @@ ledger_lines as (
         posting_scopes.account_type,
         gl_entries.cost_center_id,
         coalesce(
-            own_keys.customer_id,
-            shared_keys.customer_id,
-            case when direct_pools.pool_id is not null then gl_entries.customer_id end
+            {{ known_customer('gl_entries') }},
+            case when direct_pools.pool_id is not null then {{ unknown_customer('gl_entries') }} end
         ) as customer_id,
-        gl_entries.functional_amount,
-        {{ cents('gl_entries.functional_amount') }} as amount_cents,
+        gl_entries.base_amount as functional_amount,
+        {{ cents('gl_entries.base_amount') }} as amount_cents,
         posting_scopes.role,
         posting_scopes.pool_id,
         posting_scopes.scope_rule_id,
         posting_scopes.out_of_scope_reason,
+        gl_entries.functional_currency_code as ledger_currency_code,
+        gl_entries.functional_amount as ledger_amount,
         gl_entries.je_line_description,
         gl_entries.source_file,
         gl_entries.source_row,
@@ -59,7 +127,7 @@ ledger_lines as (
             and gl_entries.effective_date = posting_scopes.posting_date
     left join direct_pools
         on posting_scopes.pool_id = direct_pools.pool_id
-    {{ join_customer_keys('gl_entries') }}
+    {{ join_customer_keys('gl_entries', on='gl_entries.effective_date') }}
 
 )
 

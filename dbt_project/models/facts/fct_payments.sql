@@ -1,3 +1,4 @@
+{%- set amounts = ['amount', 'functional_amount'] -%}
 with
 
 payments as (
@@ -14,11 +15,31 @@ customer_payments as (
         {{ resolved_customer('payments') }} as customer_id,
         payments.payment_date,
         {{ month_of('payments.payment_date') }} as month,
-        payments.amount
+        payments.amount,
+        payments.currency_code,
+        {{ document_rate('payments', amounts) | indent(8) }}
 
     from payments
-    {{ join_customer_keys('payments') }}
+    {{ join_customer_keys('payments', on='payments.payment_date') }}
+    {{ join_conversion_rates('payments', 'currency_code', 'payment_date') }}
+
+    where {{ rate_problem('payments', amounts) | indent(4) }} is null
+
+),
+
+payments_in_base_currency as (
+
+    select
+        source_instance,
+        payment_id,
+        customer_id,
+        payment_date,
+        month,
+        cast({{ converted('amount') | indent(8) }} as decimal(22, 4)) as amount,
+        currency_code
+
+    from customer_payments
 
 )
 
-select * from customer_payments
+select * from payments_in_base_currency

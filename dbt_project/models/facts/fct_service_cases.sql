@@ -22,7 +22,7 @@ customer_service_cases as (
         coalesce(service_cases.is_escalated, false) as is_escalated
 
     from service_cases
-    {{ join_customer_keys('service_cases') }}
+    {{ join_customer_keys('service_cases', on='cast(service_cases.opened_at as date)') }}
 
 )
 

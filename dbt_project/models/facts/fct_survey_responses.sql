@@ -12,7 +12,7 @@ customer_survey_responses as (
     select
         survey_responses.source_instance,
         survey_responses.survey_response_id,
-        {{ resolved_customer('survey_responses') }} as customer_id,
+        {{ resolved_customer('survey_responses', named=false) }} as customer_id,
         survey_responses.survey_type,
         survey_responses.responded_on,
         {{ month_of('survey_responses.responded_on') }} as month,
@@ -21,7 +21,7 @@ customer_survey_responses as (
             as score_normalized
 
     from survey_responses
-    {{ join_customer_keys('survey_responses') }}
+    {{ join_customer_keys('survey_responses', on='survey_responses.responded_on', named=false) }}
 
 )
 

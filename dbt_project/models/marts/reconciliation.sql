@@ -42,6 +42,20 @@ delivered_lines as (
 
 ),
 
+unconverted_amounts as (
+
+    select * from {{ ref('unconverted_amounts') }}
+
+    where entity = 'invoice'
+
+),
+
+ledger_controls as (
+
+    select * from {{ ref('ledger_controls') }}
+
+),
+
 policies as (
 
     select * from {{ source('rules', 'reconciliation_policies') }}
@@ -253,20 +267,42 @@ line_sums as (
 
 ),
 
-delivered_amounts as (
+sold_amounts as (
 
     select
         {{ month_of('sold_documents.invoice_date') }} as month,
-        'revenue_on_customers' as check_name,
-        coalesce(line_sums.net_amount, sold_documents.net_amount) as ledger_amount,
-        0 as assigned_amount,
-        0 as residual_amount
+        cast(coalesce(line_sums.net_amount, sold_documents.net_amount) as decimal(22, 4)) as amount,
+        coalesce(invoices.rate_numerator, 1) as rate_numerator,
+        coalesce(invoices.rate_denominator, 1) as rate_denominator
 
     from sold_documents
     left join line_sums
         on
             sold_documents.source_instance = line_sums.source_instance
             and sold_documents.invoice_id = line_sums.invoice_id
+    left join invoices
+        on
+            sold_documents.source_instance = invoices.source_instance
+            and sold_documents.invoice_id = invoices.invoice_id
+    left join unconverted_amounts
+        on
+            sold_documents.source_instance = unconverted_amounts.source_instance
+            and sold_documents.invoice_id = unconverted_amounts.record_key
+
+    where unconverted_amounts.record_key is null
+
+),
+
+delivered_amounts as (
+
+    select
+        month,
+        'revenue_on_customers' as check_name,
+        {{ converted('amount') | indent(8) }} as ledger_amount,
+        0 as assigned_amount,
+        0 as residual_amount
+
+    from sold_amounts
 
     union all
 
@@ -317,11 +353,27 @@ ledger_checks as (
 
 ),
 
+-- Controls of the ledger itself: how much is wrong, whatever the sign, so that two mistakes do not make one right.
+control_amounts as (
+
+    select
+        month,
+        check_name,
+        abs(difference) as ledger_amount,
+        0 as assigned_amount,
+        0 as residual_amount
+
+    from ledger_controls
+
+),
+
 all_amounts as (
 
     select * from ledger_checks
     union all
     select * from delivered_amounts
+    union all
+    select * from control_amounts
 
 ),
 

@@ -102,8 +102,10 @@ customers as (
     select
         dim_customers.customer_id,
         as_of.as_of_date,
-        case when company.publish_customer_name then dim_customers.customer_name end
-            as customer_name,
+        case
+            when company.publish_customer_name then dim_customers.customer_name
+            else {{ pseudonym('name', 'dim_customers.customer_name') }}
+        end as customer_name,
         dim_customers.is_in_crm,
         dim_customers.is_deleted,
         dim_customers.segment,
@@ -114,7 +116,10 @@ customers as (
         dim_customers.city,
         dim_customers.acquisition_source,
         dim_customers.acquired_date,
-        dim_customers.owner_ref,
+        case
+            when company.publish_owner_ref then dim_customers.owner_ref
+            else {{ pseudonym('internal_user', 'dim_customers.owner_ref') }}
+        end as owner_ref,
         dim_customers.source_instance,
         dim_customers.source_customer_id,
         order_dates.first_order_date,

@@ -1,1 +1,1 @@
-{{ current_version('customer_xref', key=['source_customer_key', 'key_kind']) }}
+{{ current_version('customer_xref', key=['source_customer_key', 'key_kind', 'valid_from']) }}
