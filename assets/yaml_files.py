@@ -62,11 +62,25 @@ def validated(model: type[Model], content: dict[str, Any], path: Path) -> Model:
     except ValidationError as error:
         raise ConfigurationError(
             "\n".join(
-                f"{shown_path(path)}: key '{'.'.join(str(part) for part in problem['loc']) or '(whole file)'}': "
+                f"{shown_path(path)}: key '{_place(content, problem['loc']) or '(whole file)'}': "
                 f"{_reason(problem)}."
                 for problem in error.errors()
             )
         ) from None
+
+
+def _place(content: Any, location: tuple[int | str, ...]) -> str:
+    """Where a problem is, in the words of the file: one value that counts as a list of one has no number there."""
+    parts: list[str] = []
+    for part in location:
+        if isinstance(part, int) and not isinstance(content, list):
+            continue
+        parts.append(str(part))
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            content = None
+    return ".".join(parts)
 
 
 def _reason(problem: Any) -> str:

@@ -400,8 +400,10 @@ class Opener:
         required: tuple[tuple[str, ...], ...],
         labels: dict[str, str],
     ) -> Frame:
-        layout = _layout(path, reading, delivered, required, self._where)
         cleaner: Literal["cleaned", "trimmed"] = "trimmed" if path in self._only_spaces else "cleaned"
+        if _ends_lines_with_cr(path):
+            path = self._with_one_line_end(path, table)
+        layout = _layout(path, reading, delivered, required, self._where)
         if layout.cut:
             path = self._without_first_lines(path, table, layout.cut)
         try:
@@ -587,6 +589,12 @@ class _Layout:
     cut: int = 0
     """Lines above the rows, where they are not as many as the rows above them: a title over several lines."""
     ambiguous: frozenset[str] = frozenset()
+
+
+def _ends_lines_with_cr(path: Path) -> bool:
+    """Whether lines end with a carriage return alone: the parser would take a line break in a cell for another end."""
+    with path.open("rb") as stream:
+        return re.search(rb"\r(?!\n|$)", stream.read(CHUNK)) is not None
 
 
 def _layout(

@@ -1,3 +1,4 @@
+-- noqa: disable=LT02
 {#
     Money of another currency in base currency, to four decimals, half away from zero.
 
@@ -27,16 +28,19 @@
             and {{ relation }}.{{ day }} = conversion_rates.rate_date
 {%- endmacro %}
 
-{# Why an amount cannot be converted; null when it can. `amounts` is the document's amount and the one in base currency. #}
+{#
+    Why an amount cannot be converted; null when it can. `amounts` is the document's amount and the one in base
+    currency.
+#}
 {% macro rate_problem(relation, amounts, gross_amounts=none) -%}
 {%- set amount, functional = relation ~ '.' ~ amounts[0], relation ~ '.' ~ amounts[1] -%}
     case
         when sign({{ functional }}) != sign({{ amount }})
             then 'the amount given in base currency has another sign than the amount itself'
-        {%- if gross_amounts %}
+        {% if gross_amounts %}
         when sign({{ relation }}.{{ gross_amounts[1] }}) != sign({{ relation }}.{{ gross_amounts[0] }})
             then 'the gross amount given in base currency has another sign than the gross amount itself'
-        {%- endif %}
+        {% endif %}
         when
             {{ _rate_comes_from(relation, amounts, gross_amounts) }} = 'conversion_rates'
             and conversion_rates.rate_numerator is null
@@ -52,18 +56,18 @@
     case {{ _rate_comes_from(relation, amounts, gross_amounts) }}
         when 'amount' then {{ whole_amount('abs(' ~ relation ~ '.' ~ amounts[1] ~ ')') }}
         when 'exchange_rate' then {{ whole_rate(relation ~ '.exchange_rate') }}
-        {%- if gross_amounts %}
+        {% if gross_amounts %}
         when 'gross_amount' then {{ whole_amount('abs(' ~ relation ~ '.' ~ gross_amounts[1] ~ ')') }}
-        {%- endif %}
+        {% endif %}
         when 'conversion_rates' then {{ wide_integer('conversion_rates.rate_numerator') }}
         else {{ wide_integer(1) }}
     end as rate_numerator,
     case {{ _rate_comes_from(relation, amounts, gross_amounts) }}
         when 'amount' then {{ whole_amount('abs(' ~ relation ~ '.' ~ amounts[0] ~ ')') }}
         when 'exchange_rate' then {{ whole_rate('1') }}
-        {%- if gross_amounts %}
+        {% if gross_amounts %}
         when 'gross_amount' then {{ whole_amount('abs(' ~ relation ~ '.' ~ gross_amounts[0] ~ ')') }}
-        {%- endif %}
+        {% endif %}
         when 'conversion_rates' then {{ wide_integer('conversion_rates.rate_denominator') }}
         else {{ wide_integer(1) }}
     end as rate_denominator
@@ -73,10 +77,10 @@
     (case
         when {{ relation }}.{{ amounts[1] }} is not null and {{ relation }}.{{ amounts[0] }} != 0 then 'amount'
         when {{ relation }}.exchange_rate > 0 then 'exchange_rate'
-        {%- if gross_amounts %}
+        {% if gross_amounts %}
         when {{ relation }}.{{ gross_amounts[1] }} is not null and {{ relation }}.{{ gross_amounts[0] }} != 0
             then 'gross_amount'
-        {%- endif %}
+        {% endif %}
         when conversion_rates.currency_code is not null then 'conversion_rates'
         else 'base'
     end)

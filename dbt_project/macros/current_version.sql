@@ -1,3 +1,4 @@
+-- noqa: disable=LT02
 {#
     The current version of every record of raw.<entity>.
 

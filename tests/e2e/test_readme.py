@@ -43,7 +43,7 @@ def test_every_make_target_path_and_command_named_in_the_readme_exists():
         assert (PROJECT / path).exists(), path
     usage = whalecurve("--help")
     for command in set(re.findall(r"`whalecurve ([a-z-]+)", README)):
-        assert f"    {command} " in usage, command
+        assert re.search(rf"^    {command}\s", usage, flags=re.MULTILINE), command
 
 
 def test_every_published_table_is_explained():

@@ -31,7 +31,7 @@ from assets.ingest.dialect import Dialect
 DAY = datetime.date(2026, 6, 1)
 EVERY = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
 FAST = settings(max_examples=25, **EVERY)
-DEEP = settings(max_examples=600, **EVERY)
+DEEP = settings(max_examples=200, **EVERY)
 
 
 @functools.cache
