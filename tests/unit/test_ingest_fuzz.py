@@ -258,7 +258,9 @@ def rendered(texts, style):
     form, names = style["form"], ["Id", "Date", "Amount"]
     if form == "csv":
         out = io.StringIO(newline="")
-        writer = csv.writer(out, delimiter=style["delimiter"], quoting=style["quoted"], lineterminator=style["end"])
+        # Where lines end with \r Python leaves a \n in a cell without quotes, and nobody could tell it from an end.
+        quoting = csv.QUOTE_ALL if style["end"] == "\r" else style["quoted"]
+        writer = csv.writer(out, delimiter=style["delimiter"], quoting=quoting, lineterminator=style["end"])
         writer.writerows([names, *texts])
         return out.getvalue().encode(style["encoding"])
     records = [dict(zip(names, row, strict=True)) for row in texts]
