@@ -62,8 +62,7 @@ def validated(model: type[Model], content: dict[str, Any], path: Path) -> Model:
     except ValidationError as error:
         raise ConfigurationError(
             "\n".join(
-                f"{shown_path(path)}: key '{_place(content, problem['loc']) or '(whole file)'}': "
-                f"{_reason(problem)}."
+                f"{shown_path(path)}: key '{_place(content, problem['loc']) or '(whole file)'}': {_reason(problem)}."
                 for problem in error.errors()
             )
         ) from None
