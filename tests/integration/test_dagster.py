@@ -86,6 +86,7 @@ def test_the_partitions_are_the_business_dates_of_the_company(graph):
     assert (keys[0], keys[-1], len(keys)) == ("2026-05-31", "2026-06-30", 31)
 
 
+@pytest.mark.slow
 def test_the_range_of_the_small_demo_was_one_run_for_all_its_dates(small_demo):
     dates = {path.name for path in (small_demo.data / "landing").glob("*/*")}
     assert len(dates) == 31

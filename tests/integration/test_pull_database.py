@@ -23,6 +23,8 @@ psycopg = pytest.importorskip("psycopg", reason="the optional extra whalecurve[p
 
 from pipelines.cli import main  # noqa: E402
 
+pytestmark = pytest.mark.slow  # some hundred small loads
+
 PASSWORD = "s3cr:t/p@ss"
 QUOTED = "s3cr%3At%2Fp%40ss"
 FIRST, SECOND, THIRD = "2026-01-31", "2026-02-01", "2026-02-02"

@@ -30,6 +30,8 @@ from assets.ingest import delivery, documents, engine, storage, values
 from assets.ingest.dialect import Dialect
 from assets.publish.release import FORMULA_STARTS
 
+pytestmark = pytest.mark.slow  # some hundred small loads
+
 DAY = datetime.date(2026, 6, 1)
 HEADER = "Id,Date,Amount\n"
 ROWS = "P1,2026-05-31,1\nP2,2026-05-31,2\nP3,2026-05-31,3\n"

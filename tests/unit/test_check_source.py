@@ -15,6 +15,8 @@ from assets.ingest.check_text import check_text
 from assets.ingest.dialect import Dialect
 from pipelines import cli
 
+pytestmark = pytest.mark.slow  # some hundred small loads
+
 DAY = datetime.date(2026, 6, 1)
 
 DIALECT = Dialect.model_validate(

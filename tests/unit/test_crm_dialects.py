@@ -19,6 +19,8 @@ from assets.errors import DeliveryError
 from assets.ingest import engine, storage
 from assets.ingest.dialect import load_dialect
 
+pytestmark = pytest.mark.slow  # some hundred small loads
+
 SAMPLES = SHARED_DATA.parent / "samples"
 needs_samples = pytest.mark.skipif(not SAMPLES.exists(), reason=f"needs the samples in {SAMPLES}")
 

@@ -18,6 +18,8 @@ from assets.ingest import engine, storage
 from assets.ingest.dialect import load_dialect
 from assets.ingest.draft import draft_dialect
 
+pytestmark = pytest.mark.slow  # some hundred small loads
+
 SAMPLES = SHARED_DATA.parent / "samples"
 DAY = datetime.date(2026, 4, 1)
 

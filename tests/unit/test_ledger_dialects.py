@@ -29,6 +29,8 @@ from assets.errors import DeliveryError
 from assets.ingest import engine, storage
 from assets.ingest.dialect import load_dialect
 
+pytestmark = pytest.mark.slow  # some hundred small loads
+
 SAMPLES = SHARED_DATA.parent / "samples"
 DAY = datetime.date(2026, 4, 1)
 NAME = "上海云杉科技有限公司"
