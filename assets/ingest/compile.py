@@ -26,6 +26,13 @@ PLACEHOLDER = re.compile(r"\{\{\s*(.+?)\s*\}\}")
 CURRENCIES = ("currency_code", "functional_currency_code")
 """Columns a source's own currency fills where the row says none."""
 
+SAYS_NOTHING = {
+    "boolean": (),
+    "date": (*values.NOTHING, *values.NO_DATE),
+    "timestamp": (*values.NOTHING, *values.NO_DATE),
+}
+"""Texts that say there is no value, by the contract's type; of any other type `values.NOTHING`."""
+
 EXPECTED = {"date": "a date", "timestamp": "a time", "boolean": "yes or no"}
 
 
@@ -411,7 +418,7 @@ class _Compiler:
         value = _value(name)
         if spec.type != "text":
             problem = f"is not {EXPECTED.get(spec.type, 'a number')}"
-            found = [_unread(name, problem, required, may_say_nothing=spec.type != "boolean")]
+            found = [_unread(name, problem, required, nothing=SAYS_NOTHING.get(spec.type, values.NOTHING))]
             if spec.type in ("date", "timestamp"):
                 none = "is a placeholder for no date, and one is needed"
                 sentence = _quoted(name, none) if required else "null"
@@ -512,16 +519,17 @@ def _quoted(name: str, problem: str) -> str:
     return f"{literal(f'{name}: ')} || '''' || left({_text(name)}, 80) || '''' || {literal(f' {problem}')}"
 
 
-def _unread(name: str, problem: str, required: bool, *, may_say_nothing: bool = True) -> tuple[str, str]:
-    """The complaint about a column without a value: empty though required, or a text that does not convert."""
+def _unread(name: str, problem: str, required: bool, *, nothing: tuple[str, ...] = values.NOTHING) -> tuple[str, str]:
+    """The complaint about a column without a value: empty though required, or a text that does not convert.
+
+    A text of `nothing` says that there is no value: a complaint only where one is needed.
+    """
     text = _text(name)
     condition = f"{_value(name)} is null" + ("" if required else f" and {text} is not null")
     cases = f"when {text} is null then {literal(f'{name} is empty')}"
-    if may_say_nothing:
-        nothing = _quoted(name, "says there is none, and one is needed") if required else "null"
-        cases += f" when {values.one_of(text, values.NOTHING)} then {nothing}"
-        if not required:
-            cases += f" when {values.one_of(text, values.NO_DATE[3:-1])} then null"
+    if nothing:
+        sentence = _quoted(name, "says there is none, and one is needed") if required else "null"
+        cases += f" when {values.one_of(text, nothing)} then {sentence}"
     return condition, f"case {cases} else {_quoted(name, problem)} end"
 
 

@@ -603,7 +603,6 @@ def _layout(
     with path.open("rb") as stream:
         head = stream.read(HEAD_BYTES).decode("utf-8-sig", errors="ignore")
     delimiter = _delimiter(head, reading)
-    rows: list[tuple[int, list[str]]] = []
     lines = _split(head, delimiter, reading.quote)
     if reading.first_line is not None:
         first = next(lines, (1, []))[1]

@@ -270,3 +270,11 @@ def test_any_text_is_read_or_quarantined_and_counted(rows, raw_tail, tmp_path_fa
     total, bad = duckdb.execute(f"select count(*), count(quarantine_reason) from read_parquet('{path}')").fetchone()
     assert load.rows_in == load.rows_out + load.rows_quarantined == total
     assert load.rows_quarantined == bad
+
+
+def test_a_date_in_place_of_an_optional_number_is_not_taken_for_nothing(deliver):
+    """`0001-01-01` says that there is no date. Where a number should stand it says that the columns have shifted."""
+    dialect = a_dialect({"functional_amount": {"from": "Base"}})
+    _, rows = deliver({"pay.csv": "Id,Date,Amount,Base\nP1,2026-05-31,1,0001-01-01\nP2,2026-05-31,1,-\n"}, dialect)
+    assert rows.quarantine_reason.notna().tolist() == [True, False]
+    assert "functional_amount: '0001-01-01' is not a number" in rows.quarantine_reason[0]
