@@ -166,10 +166,59 @@ class Value(_Strict):
     churn_horizon_days: int = Field(default=90, ge=1, le=1095)
 
 
+class LossRates(_Strict):
+    """The share of a debt of each age, in days overdue, that is never paid."""
+
+    not_due: float = Field(ge=0, le=1)
+    overdue_1_30: float = Field(ge=0, le=1)
+    overdue_31_60: float = Field(ge=0, le=1)
+    overdue_61_90: float = Field(ge=0, le=1)
+    overdue_over_90: float = Field(ge=0, le=1)
+
+
+DEFAULT_LOSS_RATES = LossRates(
+    not_due=0.003, overdue_1_30=0.016, overdue_31_60=0.036, overdue_61_90=0.066, overdue_over_90=0.106
+)
+"""What stands in until a company's own history says: the matrix of IFRS 9, illustrative example 12. Nobody's experience."""
+
+
+class Credit(_Strict):
+    """What it costs that customers pay later, and how much of that the company will bear.
+
+    `cost_of_capital` is a yearly rate. `loss_rates` come before the company's history; without them history decides as
+    soon as there are three years of it. Money (`equity`, `small_balance`) is in base currency.
+    """
+
+    cost_of_capital: float = Field(default=0.10, ge=0, le=1)
+    default_payment_days: int = Field(default=30, ge=0, le=365)
+    loss_rates: LossRates | None = None
+    forward_looking_factor: float = Field(default=1.0, gt=0, le=10)
+    write_off_after_days: int = Field(default=365, ge=91, le=3650)
+    need_factor: float = Field(default=1.2, ge=1, le=10)
+    max_risk_share: float = Field(default=0.20, gt=0, le=1)
+    equity: float | None = Field(default=None, gt=0)
+    max_equity_share: float = Field(default=0.05, gt=0, le=1)
+    prepay_overdue_share: float = Field(default=0.20, gt=0, le=1)
+    prepay_loss_rate: float = Field(default=0.10, gt=0, le=1)
+    late_trend_days: float = Field(default=3.0, ge=0)
+    punctual_days: float = Field(default=5.0, ge=0)
+    small_balance: float = Field(default=100.0, ge=0)
+
+
 class Privacy(_Strict):
     """Personal columns that published tables hold in clear. Those not listed are pseudonyms, free text is dropped."""
 
     publish: tuple[Literal[PUBLISHABLE], ...] = ()  # type: ignore[valid-type]
+
+
+SERVICE_METHODS = ("reciprocal", "step_down", "direct")
+"""How service pools that serve each other can be charged; all are computed, one is posted."""
+
+
+class Costing(_Strict):
+    """How cost is divided, as far as it is not a rule of costing/*.csv."""
+
+    service_method: Literal[SERVICE_METHODS] = "reciprocal"  # type: ignore[valid-type]
 
 
 MATCHING_METHODS = ("explicit", "shared_id", "tax_id", "name")
@@ -211,6 +260,8 @@ class Company(_Strict):
     quarantine: Quarantine = Quarantine()
     reconciliation: dict[str, ReconciliationPolicy] = {}
     value: Value = Value()
+    costing: Costing = Costing()
+    credit: Credit = Credit()
     matching: Matching = Matching()
     privacy: Privacy = Privacy()
     releases: Releases = Releases()

@@ -468,11 +468,14 @@ IDENTITIES: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
     (
         "costs_of_customers_equal_their_lines",
         ("customer_profitability", "customer_cost_lines"),
-        "Per customer and month, direct and activity cost equals the cost lines it is explained by.",
+        "Per customer and month, direct, activity and allocated sustaining cost equals the cost lines that explain it.",
         """
         select coalesce(month, line_month)::varchar || ' ' || coalesce(customer_id, line_customer_id)
         from (
-            select month, customer_id, sum(direct_cost_to_serve + activity_cost_variable + activity_cost_fixed) as cost
+            select month, customer_id, sum(
+                direct_cost_to_serve + activity_cost_variable + activity_cost_step_fixed + activity_cost_fixed
+                + allocated_sustaining
+            ) as cost
             from {customer_profitability} group by all
         ) as totals
         full join (
@@ -532,7 +535,7 @@ IDENTITIES: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
             "Every scored customer is a published customer.",
             f"select customer_id from {{{scores}}} anti join {{customers}} using (customer_id)",
         )
-        for scores in ("customer_rfm", "customer_clv", "churn_risk")
+        for scores in ("customer_rfm", "customer_clv", "churn_risk", "credit_risk", "break_even", "profit_sensitivity")
     ),
 )
 """(check name, tables, meaning, query of the rows that break it). They bind the tables of one release together: each

@@ -111,11 +111,16 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--port", type=int, default=3000, help="port on the loopback address (default 3000)")
 
     explain = command(
-        "explain", _explain, "Show where a customer's cost comes from, down to ledger lines and driver rows."
+        "explain", _explain, "Show where a cost comes from and where it goes, down to ledger lines and driver rows."
     )
-    explain.add_argument("customer", help="customer id, such as C00042")
+    explain.add_argument(
+        "what", help="customer id, such as C00042, residual line, such as UNUSED:picking, or cost pool"
+    )
     explain.add_argument("--month", type=_month, help="month, such as 2025-06 (default: the latest with cost)")
     explain.add_argument("--pool", help="only this cost pool")
+    explain.add_argument(
+        "--by-ledger-line", action="store_true", help="the cents of each ledger line in each cost line"
+    )
 
     command("releases", _releases, "List the releases and say which one is current.")
     rollback = command("rollback", _rollback, "Make an earlier release the current one.")
@@ -291,8 +296,8 @@ def _explain(arguments: Arguments) -> None:
     from assets.publish.explain import explain
 
     workspace = Workspace.from_environment()
-    asked = (arguments.customer, arguments.month, arguments.pool)
-    print(explain(workspace.releases, *asked, warehouse=workspace.warehouse_path))
+    asked = (arguments.what, arguments.month, arguments.pool)
+    print(explain(workspace.releases, *asked, by_ledger_line=arguments.by_ledger_line))
 
 
 def _releases(arguments: Arguments) -> None:

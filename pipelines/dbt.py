@@ -1,7 +1,7 @@
-"""The dbt project as assets: two passes, before and after the analytics that read the marts.
+"""The dbt project as assets: three passes, before and after the service pools are solved, and after the analytics.
 
 dbt runs inside this process (`dbtRunner`): a child process would cost more than the SQL does and could not share the
-machine's one writer to the warehouse. One parsed manifest serves both passes.
+machine's one writer to the warehouse. One parsed manifest serves all passes.
 """
 
 import collections
@@ -31,12 +31,18 @@ UNIQUE_ID = "dagster_dbt/unique_id"
 SILENT = ["--log-level", "none"]
 """What failed is in the result, and said at the end of the run; --quiet alone would still print tracebacks on Ctrl+C."""
 
-PASSES = {"dbt_marts": ("staging", "facts", "costing", "marts"), "dbt_overview": ("overview",)}
+PASSES = {
+    "dbt_pools": ("staging", "facts", "credit", "pools"),
+    "dbt_marts": ("costing", "marts"),
+    "dbt_overview": ("overview",),
+}
 """Name of the step -> the layers of dbt_project it builds."""
 
 OWNER_OF_LAYER = {
     "staging": "engineering",
     "facts": "engineering",
+    "credit": "controlling",
+    "pools": "controlling",
     "costing": "controlling",
     "marts": "controlling",
     "overview": "analytics",
@@ -213,6 +219,8 @@ def build(
     # What dbt writes while it builds belongs to the data folder: runs of several companies share the project's folder.
     written = ["--no-write-json", "--target-path", str(workspace.data / "dbt")]
     arguments = ["build", *SILENT, *project_arguments(), *written, "--exclude-resource-type", "unit_test"]
+    # A test of tables of two passes runs in the later one: when all that it reads is selected or was built before.
+    arguments += ["--indirect-selection", "buildable"]
     names = [unique_id.split(".")[-1] for unique_id in chosen]
     result = invoke([*arguments, "--select", *names], manifest=manifest, callbacks=[progress])
     if not result.result or not result.result.results:
@@ -267,7 +275,7 @@ def _row_counts(workspace: Workspace, keys: list[dg.AssetKey]) -> dict[str, int]
 
 
 def dbt_layers(listener: BuildListener) -> list[dg.AssetsDefinition]:
-    """The two passes over the dbt project; `listener` is told the test results of each."""
+    """The passes over the dbt project; `listener` is told the test results of each."""
     manifest = json.loads(manifest_path().read_text())
 
     def one_pass(name: str, layers: tuple[str, ...]) -> dg.AssetsDefinition:

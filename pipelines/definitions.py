@@ -7,8 +7,8 @@ import warnings
 import dagster as dg
 
 from assets import quality_gate
-from assets.analytics import scores
-from assets.costing import rule_tables
+from assets.analytics import growth_studies, pool_studies, profit_studies, scores
+from assets.costing import rule_tables, service_charges
 from assets.ingest import raw
 from assets.publish import release_asset
 from pipelines import dbt, jobs, schedules
@@ -21,6 +21,9 @@ LAYERS = (
     "rules",
     "staging",
     "facts",
+    "credit",
+    "pools",
+    "service_pools",
     "costing",
     "marts",
     "analytics",
@@ -43,8 +46,12 @@ def build_definitions() -> dg.Definitions:
             raw.landing_assets(partitions),
             *raw.raw_assets(partitions),
             rule_tables.costing_rules,
+            service_charges.solved_service_charges,
             *dbt.dbt_layers(listener=quality_gate.record_dbt_tests),
             *scores.ASSETS,
+            *pool_studies.ASSETS,
+            *profit_studies.ASSETS,
+            *growth_studies.ASSETS,
             release_asset.release,
         ],
         asset_checks=quality_gate.suite_checks(),

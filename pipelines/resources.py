@@ -175,7 +175,7 @@ class Workspace(dg.ConfigurableResource):
             for entity in contract.entities:
                 storage.write_schema(scratch, self.raw, contract, entity)
         with self.warehouse() as connection:
-            for schema in ("raw", "rules", "analytics", "quality"):
+            for schema in ("raw", "rules", "service_pools", "analytics", "quality"):
                 connection.execute(f"create schema if not exists {schema}")
             for entity in contract.entities:
                 view = f"raw.{identifier(entity)}"

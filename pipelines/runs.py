@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.company import Company
-from assets.costing.rules import load_rules
+from assets.costing.rule_files import load_rules
 from assets.errors import WhalecurveError
 from assets.ingest.raw import require_deliveries, source_dialects
 from pipelines.resources import Workspace, business_dates, dagster_home, data_folder, pseudonym_key

@@ -1,19 +1,16 @@
-"""The assets of the analytics layer: read summaries the marts have made, call a pure function, write its table.
+"""What each customer is worth: the assets of RFM, CLV, churn and match suggestions.
 
 The functions (`rfm`, `clv`, `churn`, `matching`) know nothing of Dagster or of the warehouse, and see nothing after the
 as-of date.
 """
 
-from collections.abc import Callable
-
-import dagster as dg
 import duckdb
 import pandas as pd
 
 from assets.analytics import churn, clv, matching, rfm
+from assets.analytics.table_asset import analytics_asset
 from assets.company import Value
-from assets.ingest.sql import identifier
-from pipelines.resources import Workspace, owners
+from pipelines.resources import Workspace
 
 NOT_A_CUSTOMER = "UNMATCHED"
 """The line that collects money without any customer; it has no behaviour to score."""
@@ -106,8 +103,6 @@ CUSTOMER_NAMES = f"""
 
 CUSTOMER_TAX_IDS = f"select distinct customer_id, tax_id from ({MATCHED_RECORDS}) where tax_id is not null"
 
-Score = Callable[[duckdb.DuckDBPyConnection, Workspace], pd.DataFrame]
-
 
 def _value_settings(workspace: Workspace) -> Value:
     return workspace.company().value
@@ -146,44 +141,10 @@ def _customer_match_suggestions(connection: duckdb.DuckDBPyConnection, workspace
     )
 
 
-def _score_asset(
-    name: str, description: str, inputs: tuple[str, ...], types: dict[str, str], score: Score
-) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=["analytics", name],
-        deps=[dg.AssetKey(key.split(".")) for key in inputs],
-        group_name="analytics",
-        owners=owners()["analytics"],
-        kinds={"python", "pandas", "duckdb"},
-        description=description,
-        metadata={"columns": dg.MetadataValue.json(types)},
-    )
-    def scored(workspace: Workspace) -> dg.MaterializeResult:
-        with workspace.warehouse(read_only=True) as connection:
-            frame = score(connection, workspace)
-        write_table(workspace, name, frame, types)
-        return dg.MaterializeResult(metadata={"dagster/row_count": len(frame), "relation": f"analytics.{name}"})
-
-    return scored
-
-
-def write_table(workspace: Workspace, name: str, frame: pd.DataFrame, types: dict[str, str]) -> None:
-    """Replace analytics.<name> in one transaction, in the declared columns and types, ordered by customer."""
-    columns = ", ".join(
-        f"cast({identifier(column)} as {kind}) as {identifier(column)}" for column, kind in types.items()
-    )
-    with workspace.warehouse() as connection:
-        connection.execute("create schema if not exists analytics")
-        connection.register("frame", frame)
-        connection.execute(
-            f"create or replace table analytics.{identifier(name)} as select {columns} from frame order by customer_id"
-        )
-
-
 _MONEY = "DECIMAL(22,4)"
 
 ASSETS = [
-    _score_asset(
+    analytics_asset(
         "customer_rfm",
         "One row per customer who ever bought: days since the last purchase, orders and net revenue of the last 12 "
         "months, their scores from 1 to 5 and the tier of the cell.",
@@ -203,7 +164,7 @@ ASSETS = [
         },
         _rfm,
     ),
-    _score_asset(
+    analytics_asset(
         "customer_clv",
         "One row per customer with revenue or cost: profit so far, lifetime value by the customary formula and as "
         "discounted cash flow, after every cost traced to the customer.",
@@ -224,7 +185,7 @@ ASSETS = [
         },
         _clv,
     ),
-    _score_asset(
+    analytics_asset(
         "churn_risk",
         "One row per customer who ever bought: probability of no purchase in the horizon, by the time since the last "
         "one, and the profit that would be lost, ranked.",
@@ -242,7 +203,7 @@ ASSETS = [
         },
         _churn,
     ),
-    _score_asset(
+    analytics_asset(
         "customer_match_suggestions",
         "One row per pair that may be one customer: a customer, and the key of another that a person could link to it, "
         "how alike they are and why. Never applied by itself.",

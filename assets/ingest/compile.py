@@ -33,6 +33,9 @@ SAYS_NOTHING = {
 }
 """Texts that say there is no value, by the contract's type; of any other type `values.NOTHING`."""
 
+ABSENT = "cast(null as varchar)"
+"""SQL of the text of a column the file does not have."""
+
 EXPECTED = {"date": "a date", "timestamp": "a time", "boolean": "yes or no"}
 
 
@@ -97,6 +100,7 @@ def compile_entity(
     texts = {_text(name, suffix): sql for name, plan in plans.items() for suffix, sql in plan.texts.items()}
     texts[_text("modified_at", "")] = modified.texts[""]
     bound = ",\n    ".join(f"{sql} as {name}" for name, sql in texts.items())
+    plain, written = (_and(columns) for columns in (compiler.plain, compiler.written))
     converted = ",\n    ".join(f"{plan.value} as {_value(name)}" for name, plan in plans.items())
     wrong = "\n    or ".join(f"({condition})" for condition, _ in complaints) or "false"
     sentences = ",\n      ".join(f"case when {condition} then {sentence} end" for condition, sentence in complaints)
@@ -119,11 +123,17 @@ bound as (
     {deleted} as "is_deleted!"
   from source
 ),
+plain as (
+  select *{plain} from bound
+),
+written as (
+  select *{written} from plain
+),
 converted as (
   select *,
     {converted},
     {modified.value} as "source_modified_at!"
-  from bound
+  from written
 ),
 judged as (
   select *,
@@ -172,6 +182,8 @@ class _Compiler:
     ) -> None:
         self.bound: dict[str, str] = {}
         self.numbered: dict[str, str] = {}
+        self.plain: dict[str, str] = {}
+        self.written: dict[str, str] = {}
         self._dialect = dialect
         self._entity_name = entity_name
         self._entity = entity
@@ -221,6 +233,8 @@ class _Compiler:
         text = self._text_of(name, binding, required)
         if name in CURRENCIES and self._dialect.currency:
             text = f"coalesce({text}, {literal(self._dialect.currency)})"
+        if text == ABSENT and not required:
+            return _Plan({"": text}, f"cast(null as {spec.sql_type})", ())
         value = self._converted(spec, binding, _text(name))
         return _Plan({"": text}, value, tuple(self._complaints(name, spec, binding, required)))
 
@@ -248,7 +262,7 @@ class _Compiler:
         if binding.strip_zeros:
             text = f"case when regexp_full_match({text}, '0+\\d+') then ltrim({text}, '0') else {text} end"
         if binding.null_if:
-            text = f"case when {text} in ({tokens(binding.null_if)}) then null else {text} end"
+            text = f"case when {values.one_of(text, binding.null_if)} then null else {text} end"
         if binding.default is not None:
             text = f"coalesce({text}, {literal(binding.default)})"
         self.bound[name] = words
@@ -261,7 +275,7 @@ class _Compiler:
         self._read.update(found)
         texts = [self._at(column) for column in found]
         if not texts:
-            return "cast(null as varchar)"
+            return ABSENT
         return texts[0] if len(texts) == 1 else f"coalesce({', '.join(texts)})"
 
     def _at(self, name: str) -> str:
@@ -306,7 +320,7 @@ class _Compiler:
         for number in range(1, pairs.up_to + 1):
             kind = self._labelled((pairs.kind.replace("{n}", str(number)),), "")
             code = self._labelled((pairs.code.replace("{n}", str(number)),), "")
-            cases.append(f"when {kind} in ({tokens(pairs.among)}) then {code}")
+            cases.append(f"when {values.one_of(kind, pairs.among)} then {code}")
         return f"case {' '.join(cases)} end"
 
     def expanded(self, sql: str) -> str:
@@ -324,9 +338,12 @@ class _Compiler:
     def _condition(self, condition: Condition) -> str:
         text = self._labelled(condition.source, "")
         if condition.among is not None:
-            return f"coalesce(lower({text}) in ({_lowered(condition.among)}), {_has_empty(condition.among)})"
+            return (
+                f"case when {text} is null then {_has_empty(condition.among)} else {_one_of(text, condition.among)} end"
+            )
         if condition.not_among is not None:
-            return f"coalesce(lower({text}) not in ({_lowered(condition.not_among)}), {_has_no_empty(condition.not_among)})"
+            unlike = f"not {_one_of(text, condition.not_among)}"
+            return f"case when {text} is null then {_has_no_empty(condition.not_among)} else {unlike} end"
         if condition.matches is not None:
             return f"coalesce(regexp_matches({text}, {literal(condition.matches)}), false)"
         return f"{text} is {'null' if condition.empty else 'not null'}"
@@ -350,13 +367,24 @@ class _Compiler:
         if spec.type == "date":
             return values.date(text, binding.format, zone)
         if spec.type == "integer":
-            return values.integer(text, mark)
+            return values.integer_of(*self._number(text, 38, 4))
         if binding.scale is not None:
             scaled = f"{values.number(text, 28, 8, mark)} * cast({binding.scale!r} as decimal(20, 10))"
             return f"try(cast({scaled} as {spec.sql_type}))"
         precision, decimals = (int(part) for part in re.findall(r"\d+", spec.sql_type))
-        make = values.ratio if spec.type == "ratio" else values.number
-        return make(text, precision, decimals, mark)
+        if spec.type == "ratio":
+            return values.ratio(text, precision, decimals, mark)
+        return values.number_of(*self._number(text, precision, decimals), precision, decimals)
+
+    def _number(self, text: str, precision: int, decimals: int) -> tuple[str, str]:
+        """Two columns a number is made of, as `values.plain` and `values.written` find it.
+
+        They are columns because DuckDB would compute an expression again wherever it stands in a CASE, and plan it again.
+        """
+        plain, written = (identifier(f"{len(self.plain) + 1}!{part}") for part in ("plain", "written"))
+        self.plain[plain] = values.plain(text, decimals, self._frame.decimal)
+        self.written[written] = values.written(text, plain, precision, decimals, self._frame.decimal)
+        return plain, written
 
     def _two_columns(self, name: str, spec: Column, binding: Binding, required: bool) -> _Plan:
         """Debit less credit; either may be empty or negative, and a row with neither has no amount."""
@@ -370,7 +398,8 @@ class _Compiler:
             "": f"case when {debit} is not null or {credit} is not null then {shown} end",
         }
         sides = [
-            values.number(_text(name, side), precision, decimals, self._frame.decimal) for side in ("debit", "credit")
+            values.number_of(*self._number(_text(name, side), precision, decimals), precision, decimals)
+            for side in ("debit", "credit")
         ]
         unread = [
             f"({_text(name, side)} is not null and {number} is null and not {values.one_of(_text(name, side), values.NOTHING)})"
@@ -395,6 +424,9 @@ class _Compiler:
     ) -> _Plan:
         """An amount whose sign another column says."""
         side = self._labelled(source, name, required=True)
+        self.bound[name] += f", sign by {' or '.join(source)}"
+        if plan.texts[""] == ABSENT and not plan.complaints:
+            return plan
         text = _text(name, "side")
         is_debit, is_credit = (values.same_word(text, words) for words in (debit, credit))
         value = f"(case when {is_debit} then {plan.value} when {is_credit} then -{plan.value} end)"
@@ -410,7 +442,6 @@ class _Compiler:
             )
             for condition, sentence in plan.complaints
         ]
-        self.bound[name] += f", sign by {' or '.join(source)}"
         return _Plan({**plan.texts, "side": side}, value, tuple(complaints))
 
     def _complaints(self, name: str, spec: Column, binding: Binding, required: bool) -> list[tuple[str, str]]:
@@ -446,7 +477,7 @@ class _Compiler:
         zone = binding.timezone or self._dialect.timezone
         text = self._text_of("source_modified_at", binding)
         value, text_name = '"source_modified_at!"', _text("modified_at")
-        nothing = f"{text_name} in ({tokens((*values.NOTHING, *values.NO_DATE))})"
+        nothing = values.one_of(text_name, (*values.NOTHING, *values.NO_DATE))
         problem = f"'source_modified_at: ''' || left({text_name}, 80) || ''' is not a time'"
         unread = f"({value} is null or {values.implausible(value)})"
         complaint = (f"{text_name} is not null and {unread} and not {nothing}", problem)
@@ -495,8 +526,13 @@ class _Compiler:
         )
 
 
-def _lowered(words: tuple[str, ...]) -> str:
-    return ", ".join(literal(word.lower()) for word in words)
+def _and(columns: dict[str, str]) -> str:
+    """SQL of more columns of a SELECT."""
+    return "".join(f",\n    {sql} as {name}" for name, sql in columns.items())
+
+
+def _one_of(text: str, words: tuple[str, ...]) -> str:
+    return values.one_of(f"lower({text})", tuple(word.lower() for word in words))
 
 
 def _has_empty(words: tuple[str, ...]) -> str:

@@ -25,7 +25,7 @@ from assets.ingest import storage, values
 from assets.ingest.compile import Compiled, compile_entity, required_labels
 from assets.ingest.contract import Entity, contract_hash, load_contract
 from assets.ingest.controls import quarantine_conflicts, refuse_wrong_totals
-from assets.ingest.delivery import DeliveredFile, candidates, delivered_files, refuse_changed
+from assets.ingest.delivery import CONTROL_FILE, DeliveredFile, candidates, delivered_files, refuse_changed
 from assets.ingest.dialect import Dialect, EntityMapping, Input, Reading, Strings
 from assets.ingest.erasure import redacted
 from assets.ingest.reading import Frame, Opener, folded
@@ -40,6 +40,8 @@ FEW_ROWS = 20
 
 MEMORY = "2GB"
 """What DuckDB keeps of a delivery in memory; the rest of a large one waits on disk."""
+STREAM_MEMORY = "512MB"
+"""What it keeps of a file that is written while it is read. It would keep what it has read up to any bound it is given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +59,7 @@ class FileRead:
     name: str
     encoding: str
     rows: int
+    """0 while it is streamed."""
     rejected: int
     columns: tuple[str, ...]
     bound: dict[str, str]
@@ -149,11 +152,55 @@ def load_delivery(
     known = storage.read_registry(connection, path)
     if known is not None and known.load_id == delivery.load_id:
         return Outcome("unchanged", known)
-    with read_delivery(connection, delivery) as read, storage.aside(path) as written:
-        load = read.write(written, raw)
+    with storage.aside(path) as written:
+        streamed = _streamed(connection, delivery, written, raw) if _may_stream(delivery) else None
+        load = streamed or _kept(connection, delivery, written, raw)
         _refuse_when_too_much(connection, load, written, max_share)
         storage.put(written, path)
     return Outcome("loaded", load)
+
+
+def _may_stream(delivery: Delivery) -> bool:
+    """Whether nothing has to be known of the rows before they are written: how many there are, what they add up to."""
+    mappings = delivery.dialect.entities[delivery.entity]
+    return not any(
+        mapping.select or mapping.where or mapping.totals or (mapping.deletions and mapping.deletions.where)
+        for mapping in mappings
+    ) and not any((file.path.parent / CONTROL_FILE).exists() for file in delivery.files)
+
+
+def _streamed(connection: duckdb.DuckDBPyConnection, delivery: Delivery, path: Path, raw: Path) -> storage.Load | None:
+    """Write a load while its delimited files are read; None when they hold a line that needs a second look."""
+    with read_delivery(connection, delivery, stream=True) as read:
+        try:
+            load = read.write(path, raw)
+        except Unsplit:
+            path.unlink(missing_ok=True)
+            return None
+        refuse_changed(delivery.files, delivery.where)
+        return load
+
+
+@contextlib.contextmanager
+def _streaming(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """One thread and little memory.
+
+    Rows are numbered one after the other, so a second thread would wait for the first, and DuckDB waits busily: measured on
+    two cores with other work, up to twice the processor time for the same wall time.
+    """
+    before = connection.execute("select current_setting('threads')").fetchone()
+    assert before is not None
+    connection.execute(f"set threads = 1; set memory_limit = '{STREAM_MEMORY}'")
+    try:
+        yield
+    finally:
+        connection.execute(f"set threads = {before[0]}; set memory_limit = '{MEMORY}'")
+
+
+def _kept(connection: duckdb.DuckDBPyConnection, delivery: Delivery, path: Path, raw: Path) -> storage.Load:
+    """Write a load of files whose rows wait in tables until all is known of them."""
+    with read_delivery(connection, delivery, distrust=_may_stream(delivery)) as read:
+        return read.write(path, raw)
 
 
 def find_delivery(folder: Path, source: str, dialect: Dialect, entity: str, date: datetime.date) -> Delivery:
@@ -185,10 +232,16 @@ def unmatched_files(folder: Path, dialect: Dialect, source: str, date: datetime.
 
 
 @contextlib.contextmanager
-def read_delivery(connection: duckdb.DuckDBPyConnection, delivery: Delivery) -> Iterator[Read]:
-    """Read a delivery's files into temporary tables, dropped at the end. Raises DeliveryError for an unreadable one."""
+def read_delivery(
+    connection: duckdb.DuckDBPyConnection, delivery: Delivery, *, stream: bool = False, distrust: bool = False
+) -> Iterator[Read]:
+    """Read a delivery's files into temporary tables, dropped at the end. Raises DeliveryError for an unreadable one.
+
+    With `stream` delimited files are only opened, and read when the rows are written; with `distrust` they are known to
+    hold lines that cannot be split.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        read = Read(connection, delivery, Path(scratch))
+        read = Read(connection, delivery, Path(scratch), stream=stream, distrust=distrust)
         try:
             try:
                 read.open_files()
@@ -203,21 +256,40 @@ def read_delivery(connection: duckdb.DuckDBPyConnection, delivery: Delivery) -> 
             read.close()
 
 
-class Read:
-    """A delivery's rows, as SQL over temporary tables: nothing is computed before it is asked for."""
+class Unsplit(Exception):
+    """A streamed file holds something that only reading it into a table can tell more of."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, delivery: Delivery, scratch: Path) -> None:
+
+class Read:
+    """A delivery's rows, as SQL over temporary tables or streamed files: nothing is computed before it is asked for."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        delivery: Delivery,
+        scratch: Path,
+        *,
+        stream: bool = False,
+        distrust: bool = False,
+    ) -> None:
         self.files: list[FileRead] = []
-        self.rows_in = 0
+        self.rows_in: int | None = 0
+        """None where files are streamed, all rows of which are kept."""
         self._connection = connection
         self._delivery = delivery
         self._dialect = delivery.dialect
         self._spec: Entity = load_contract().entities[delivery.entity]
         self._parts: list[str] = []
         self._numbered: dict[str, str] = {}
+        self._source_files: set[str] = set()
         self._where = f"{delivery.where} (dialect '{delivery.dialect.dialect}')"
-        self._opener = Opener(connection, scratch, self._where)
+        self._opener = Opener(connection, scratch, self._where, stream=stream, distrust=distrust)
         self._tables_before = self._tables()
+
+    @property
+    def streams(self) -> bool:
+        """Whether some file is read only while it is written."""
+        return self._opener.streams
 
     @property
     def unread(self) -> list[str]:
@@ -240,10 +312,11 @@ class Read:
     def select(self) -> str:
         """SQL of the raw file's rows, in the contract's order of columns and in the order of the files."""
         constants = {
-            "source_system": literal(self._dialect.dialect),
-            "source_instance": literal(self._delivery.source),
+            "source_system": _constant(self._dialect.dialect),
+            "source_instance": _constant(self._delivery.source),
             "extract_date": f"date {literal(self._delivery.date.isoformat())}",
-            "load_id": literal(self._delivery.load_id),
+            "load_id": _constant(self._delivery.load_id),
+            **({"source_file": _constant(self._source_files.copy().pop())} if len(self._source_files) == 1 else {}),
             **{
                 name: f"row_number() over (partition by {identifier(within)} "
                 'order by source_file, source_row, "position!")'
@@ -261,7 +334,8 @@ class Read:
     def write(self, path: Path, raw: Path | None = None) -> storage.Load:
         """Write the rows and the registry entry; the load as it is on disk then.
 
-        Persons erased from the raw layer `raw` are taken out on the way.
+        Persons erased from the raw layer `raw` are taken out on the way. Raises Unsplit when a streamed file cannot be read
+        to its end.
         """
         entry = storage.Entry(
             load_id=self._delivery.load_id,
@@ -275,8 +349,11 @@ class Read:
         )
         select = redacted(raw, self._delivery.entity, self.select()) if raw else self.select()
         try:
-            storage.write(self._connection, select, entry, path)
+            with _streaming(self._connection) if self.streams else contextlib.nullcontext():
+                storage.write(self._connection, select, entry, path)
         except duckdb.Error as error:
+            if self.streams:
+                raise Unsplit from None
             raise DeliveryError(
                 f"{self._where}: {self._delivery.entity} cannot be read ({str(error).splitlines()[0]}). Look whether an "
                 f"SQL expression of the dialect's {self._delivery.entity} does not fit the file. Nothing of it was taken."
@@ -318,14 +395,15 @@ class Read:
         self._add(frame, compile_entity(self._dialect, self._delivery.entity, self._spec, gone, frame, deletes=True))
 
     def _add(self, frame: Frame, compiled: Compiled) -> None:
-        self.rows_in += frame.rows
+        self.rows_in = None if frame.rows is None or self.rows_in is None else self.rows_in + frame.rows
         self._numbered.update(compiled.numbered)
+        self._source_files |= {frame.name} if frame.source_file is None else {"", frame.name}
         self._parts.append(f"select * from (\n{compiled.sql}\n)")
         if frame.rejected:
             self._add_rejected(frame)
         self.files.append(
             FileRead(
-                *(frame.name, frame.encoding, frame.rows, len(frame.rejected), frame.columns),
+                *(frame.name, frame.encoding, frame.rows or 0, len(frame.rejected), frame.columns),
                 bound=compiled.bound,
                 unread=compiled.unread,
                 header=frame.header,
@@ -432,6 +510,11 @@ class Read:
     def _tables(self) -> set[str]:
         rows = self._connection.execute("select table_name from duckdb_tables() where temporary").fetchall()
         return {row[0] for row in rows if not row[0].startswith("reject_")}
+
+
+def _constant(text: str) -> str:
+    """SQL of a text that is the same in every row: kept as a number and written as a dictionary. In Parquet it is text."""
+    return f"cast({literal(text)} as enum({literal(text)}))"
 
 
 def too_much(load: storage.Load, max_share: float) -> bool:

@@ -1,13 +1,15 @@
 """Opening delivered files: encodings, headers, and a DuckDB table of each file's rows as text.
 
 Whatever the format, the rows end in a table `delivered_<n>`: one text column per column of the file, or, for JSON and XML,
-the columns line, record and parent. A `Frame` says what is in it and finds columns by any name the source has for them.
+the columns line, record and parent. Delimited text may also be streamed: its rows are then read when they are asked for, and
+kept nowhere. A `Frame` says what is in it and finds columns by any name the source has for them.
 Decoding is strict: a file that is in none of the dialect's encodings is refused, never read with replaced characters.
 """
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import dataclasses
 import difflib
@@ -30,6 +32,8 @@ from assets.ingest.sql import identifier, literal
 
 HEAD_BYTES = 4 << 20
 MAX_LINE = 16 << 20
+BUFFER = 2 * MAX_LINE
+"""What DuckDB reads of a text at once; left alone it takes sixteen of the longest lines, and keeps two such pieces."""
 SEARCHED_ROWS = 50
 """How far down a header is looked for."""
 MAX_REJECTED = 100_000
@@ -85,7 +89,8 @@ class Frame:
     encoding: str = ""
     cleaner: Literal["cleaned", "trimmed"] = "cleaned"
     """How texts lose the blanks around them: a file with no other blank than the space needs less looking."""
-    rows: int = 0
+    rows: int | None = 0
+    """None of a file that is streamed: it was not read yet."""
     rejected: tuple[tuple[int, str, str], ...] = ()
     """Lines that could not be split: line, text, reason."""
     header: tuple[int, ...] = ()
@@ -210,9 +215,24 @@ def file_format(delivered: DeliveredFile, reading: Reading) -> str:
 
 
 class Opener:
-    """Opens files into tables of one connection, named one after the other."""
+    """Opens files into tables of one connection, named one after the other.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, scratch: Path, where: str) -> None:
+    With `stream` delimited text is not read into a table where it can be read while it is written; what reads such a frame
+    fails with a duckdb.Error at the first line that cannot be split. With `distrust` such lines are expected.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        scratch: Path,
+        where: str,
+        *,
+        stream: bool = False,
+        distrust: bool = False,
+    ) -> None:
+        self.streams = False
+        self._stream = stream
+        self._distrust = distrust
         self._connection = connection
         self._scratch = scratch
         self._where = where
@@ -382,7 +402,8 @@ class Opener:
         # The delimiter is one no text has.
         text = (
             f"read_csv({literal(str(path))}, columns = {{'line': 'VARCHAR'}}, header = false, auto_detect = false, "
-            f"delim = chr(1) || chr(2) || chr(3) || chr(1), quote = '', escape = '', max_line_size = {MAX_LINE}, skip = 0)"
+            f"delim = chr(1) || chr(2) || chr(3) || chr(1), quote = '', escape = '', max_line_size = {MAX_LINE}, "
+            f"buffer_size = {BUFFER}, skip = 0)"
         )
         self._connection.execute(
             f"create or replace temp table {table} as select ltrim(line, chr(65279)) as line, "
@@ -406,12 +427,11 @@ class Opener:
         layout = _layout(path, reading, delivered, required, self._where)
         if layout.cut:
             path = self._without_first_lines(path, table, layout.cut)
-        try:
-            self._load(table, path, reading, layout)
-        except duckdb.Error:
-            # Some line cannot be split. Keeping account of such lines costs a third of the time, so it is left to now.
-            path = self._load_with_rejects(table, path, reading, layout, shown)
-        rejected = self._rejected(added=layout.first_line - 1 if layout.cut else 0)
+        wide = len(layout.columns) > WIDE
+        streamed = self._stream and not (wide or reading.section or reading.fill_down)
+        if not streamed:
+            self._load_delimited(table, path, reading, layout, shown)
+        rejected = [] if streamed else self._rejected(added=layout.first_line - 1 if layout.cut else 0)
         if len(rejected) >= MAX_REJECTED:
             line, text, reason = rejected[0]
             raise DeliveryError(
@@ -427,9 +447,15 @@ class Opener:
                 f"ends: {text[:80]!r}. Close the quote, or name the quote of the file in the dialect. Nothing of it was taken."
             )
         # A row without anything in it is no record: workbooks end in them by the hundred.
-        relation = self._numbered(table, layout.first_line, rejected)
+        if streamed:
+            self.streams = True
+            before, rows_of = layout.first_line - 1, _read_csv(path, reading, layout)
+            # Rows are numbered before the empty ones are left out.
+            relation = f"select * from (select row_number() over () + {before} as source_row, * from {rows_of})"
+        else:
+            relation = self._numbered(table, layout.first_line, rejected)
         original = None
-        if len(layout.columns) > WIDE:
+        if wide:
             listed = "[" + ", ".join(literal(column) for column in layout.columns) + "]"
             original = f"cast(to_json(map({listed}, {CELLS})) as varchar)"
             cells = ", ".join(
@@ -441,7 +467,7 @@ class Opener:
         else:
             some = f"coalesce({', '.join(identifier(column) for column in layout.columns)})"
             relation = f"{relation} where {some} is not null"
-        rows = self._count(f"({relation})") + len(rejected)
+        rows = None if streamed else self._count(f"({relation})") + len(rejected)
         relation = _sectioned(_filled_down(relation, reading, layout.names), reading, layout)
         columns = layout.columns + ((reading.section.name,) if reading.section else ())
         names = {**layout.names, **{k: v for k, v in _names(columns, labels).items() if k not in layout.names}}
@@ -457,25 +483,23 @@ class Opener:
             header=layout.header,
         )
 
+    def _load_delimited(self, table: str, path: Path, reading: Reading, layout: _Layout, shown: str) -> None:
+        if not self._distrust:
+            with contextlib.suppress(duckdb.Error):
+                return self._load(table, path, reading, layout)
+        # Some line cannot be split. Keeping account of such lines costs a third of the time, so it is left to now.
+        self._load_with_rejects(table, path, reading, layout, shown)
+
     def _load(self, table: str, path: Path, reading: Reading, layout: _Layout, *, rejects: bool = False) -> None:
-        types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in layout.columns)
-        quote = literal(reading.quote)
-        ragged = "null_padding = true, parallel = false, " if reading.ragged else ""
-        kept = "store_rejects = true, rejects_limit = 0, " if rejects else ""
         wide = len(layout.columns) > WIDE
         cells = f"[{', '.join(identifier(column) for column in layout.columns)}] as {CELLS}" if wide else "*"
-        self._connection.execute(
-            f"create or replace temp table {table} as select {cells} from read_csv({literal(str(path))}, "
-            f"columns = {{{types}}}, header = false, skip = {0 if layout.cut else layout.first_line - 1}, auto_detect = false, "
-            f"delim = {literal(layout.delimiter)}, quote = {quote}, escape = {quote}, strict_mode = true, {ragged}{kept}"
-            f"max_line_size = {MAX_LINE})"
-        )
+        rows_of = _read_csv(path, reading, layout, rejects=rejects)
+        self._connection.execute(f"create or replace temp table {table} as select {cells} from {rows_of}")
 
-    def _load_with_rejects(self, table: str, path: Path, reading: Reading, layout: _Layout, shown: str) -> Path:
-        """Load all lines that can be split and note the others; the path of the file read in the end."""
+    def _load_with_rejects(self, table: str, path: Path, reading: Reading, layout: _Layout, shown: str) -> None:
+        """Load all lines that can be split and note the others."""
         try:
-            self._load(table, path, reading, layout, rejects=True)
-            return path
+            return self._load(table, path, reading, layout, rejects=True)
         except duckdb.Error:
             # The parser wants one kind of line end throughout; a file put together on two systems has several.
             self._rejected()
@@ -487,7 +511,6 @@ class Opener:
                 f"{shown}: the file cannot be read as delimited text ({str(error).splitlines()[0]}). Look whether it was "
                 "cut off or saved in another format. Nothing of it was taken."
             ) from None
-        return path
 
     def _rejected(self, added: int = 0) -> list[tuple[int, str, str]]:
         """Lines the CSV reader could not split since the last call: (line, text, reason), the first MAX_REJECTED of them.
@@ -650,6 +673,20 @@ def _layout(
         *(above + 1, delimiter, columns, {**_names(columns, {}), **names}, lines_of_header),
         cut=cut,
         ambiguous=frozenset(ambiguous),
+    )
+
+
+def _read_csv(path: Path, reading: Reading, layout: _Layout, *, rejects: bool = False) -> str:
+    """SQL of the rows of delimited text. With `rejects` lines that cannot be split are noted, and are no error."""
+    types = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in layout.columns)
+    quote = literal(reading.quote)
+    ragged = "null_padding = true, parallel = false, " if reading.ragged else ""
+    kept = "store_rejects = true, rejects_limit = 0, " if rejects else ""
+    return (
+        f"read_csv({literal(str(path))}, columns = {{{types}}}, header = false, "
+        f"skip = {0 if layout.cut else layout.first_line - 1}, auto_detect = false, delim = {literal(layout.delimiter)}, "
+        f"quote = {quote}, escape = {quote}, strict_mode = true, {ragged}{kept}max_line_size = {MAX_LINE}, "
+        f"buffer_size = {BUFFER})"
     )
 
 

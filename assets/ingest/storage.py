@@ -37,7 +37,8 @@ class Entry:
     extract_date: str
     dialect: str
     files: list[dict[str, Any]]
-    rows_in: int
+    rows_in: int | None
+    """None where every row delivered was kept: the file is written while the rows are read, and counts them itself."""
     unread_columns: list[str]
 
 
@@ -45,6 +46,7 @@ class Entry:
 class Load(Entry):
     """A load as it is on disk: the registry entry, and what became of the rows."""
 
+    rows_in: int
     rows_out: int
     rows_quarantined: int
 
@@ -79,8 +81,10 @@ def read_load(connection: duckdb.DuckDBPyConnection, path: Path) -> Load:
         [REGISTRY_KEY],
     ).fetchone()
     assert row is not None
-    entry, rows, quarantined = row
-    return Load(**json.loads(bytes(entry).decode("utf-8")), rows_out=rows - quarantined, rows_quarantined=quarantined)
+    text, rows, quarantined = row
+    entry = json.loads(bytes(text).decode("utf-8"))
+    entry["rows_in"] = rows if entry["rows_in"] is None else entry["rows_in"]
+    return Load(**entry, rows_out=rows - quarantined, rows_quarantined=quarantined)
 
 
 def _quarantined(files: str) -> str:
@@ -192,7 +196,7 @@ quarantined as ({quarantined}),
 sizes as (select file_name as load_file, num_rows from parquet_file_metadata([{loads}])),
 loads as (
   select entries.entry, {texts}, (entry ->> '$.extract_date')::date as extract_date,
-    (entry ->> '$.rows_in')::bigint as rows_in,
+    coalesce((entry ->> '$.rows_in')::bigint, num_rows) as rows_in,
     num_rows - coalesce(rows_quarantined, 0) as rows_out, coalesce(rows_quarantined, 0) as rows_quarantined
   from entries left join sizes using (load_file) left join quarantined using (load_file)
 ),

@@ -96,15 +96,39 @@ def tokens(values: tuple[str, ...]) -> str:
 def number(text: str, precision: int, decimals: int, decimal_mark: str = ".") -> str:
     """SQL of a decimal.
 
-    DuckDB reads text into decimals of up to 18 digits some hundred times faster than into wider ones, so the wide cast is
-    left to the rare number that needs it.
+    Of a text whose number is needed in several places, let `plain` and `written` be columns.
     """
-    wide = f"decimal({precision}, {decimals})"
-    if decimal_mark == ",":
-        return f"try_cast(plain_comma_number({text}) as {wide})"
-    narrow = f"try_cast({text} as decimal(18, {decimals}))"
-    unread = f"case when {narrow} is null then {text} end"
-    return f"coalesce(cast({narrow} as {wide}), try_cast(plain_number({unread}) as {wide}))"
+    first = plain(text, decimals, decimal_mark)
+    return number_of(first, written(text, first, precision, decimals, decimal_mark), precision, decimals)
+
+
+def plain(text: str, decimals: int, decimal_mark: str = ".") -> str:
+    """SQL of the number a text of digits and a point stands for, null for any other.
+
+    DuckDB reads text into decimals of up to 18 digits some hundred times faster than into wider ones, so the wide cast is
+    left to `written`, for the rare number that needs it.
+    """
+    narrow = f"decimal(18, {decimals})"
+    return f"cast(null as {narrow})" if decimal_mark == "," else f"try_cast({text} as {narrow})"
+
+
+def written(text: str, plain: str, precision: int, decimals: int, decimal_mark: str = ".") -> str:
+    """SQL of the number of a text that is not `plain`."""
+    macro = "plain_comma_number" if decimal_mark == "," else "plain_number"
+    return f"try_cast({macro}(case when {plain} is null then {text} end) as decimal({precision}, {decimals}))"
+
+
+def number_of(plain: str, written: str, precision: int, decimals: int) -> str:
+    """SQL of a decimal, of what `plain` and `written` found."""
+    return f"coalesce(cast({plain} as decimal({precision}, {decimals})), {written})"
+
+
+def integer_of(plain: str, written: str) -> str:
+    """SQL of a whole number, of what `plain` and `written` found with four decimals; `3.00` is one, `3.5` is none."""
+    return (
+        f"(case when {plain} = trunc({plain}) then cast({plain} as bigint) "
+        f"when {written} = trunc({written}) then try_cast({written} as bigint) end)"
+    )
 
 
 def ratio(text: str, precision: int, decimals: int, decimal_mark: str = ".") -> str:
@@ -113,18 +137,6 @@ def ratio(text: str, precision: int, decimals: int, decimal_mark: str = ".") -> 
     percent = f"case when ends_with(half_width({text}), '%') then trim(left(half_width({text}), -1)) end"
     share = number(percent, precision, decimals, decimal_mark)
     return f"coalesce({plain}, cast(cast({share} as double) / 100 as decimal({precision}, {decimals})))"
-
-
-def integer(text: str, decimal_mark: str = ".") -> str:
-    """SQL of a whole number; `3.00` is one, `3.5` is none."""
-    narrow = f"try_cast({text} as decimal(18, 4))"
-    value = number(f"case when {narrow} is null then {text} end", 38, 4, decimal_mark)
-    if decimal_mark == ",":
-        narrow, value = "cast(null as decimal(18, 4))", number(text, 38, 4, decimal_mark)
-    return (
-        f"(case when {narrow} = trunc({narrow}) then cast({narrow} as bigint) "
-        f"when {value} = trunc({value}) then try_cast({value} as bigint) end)"
-    )
 
 
 def boolean(text: str) -> str:

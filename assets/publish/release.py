@@ -4,6 +4,7 @@
         <table>.parquet ...                each published table, in key order: same content, same bytes
         whalecurve.duckdb                  the same tables in one file
         report.html  lists/<list>.csv      what people read
+        check.py                           recomputes every cost line, by arithmetic of its own
         manifest.json                      what it was made of, and the sha256 of everything
     <releases>/current                     symbolic link to one of them
     <releases>/history.jsonl               what became current, in order
@@ -35,9 +36,11 @@ import pandas as pd
 
 from assets import gate
 from assets.errors import GateClosed, WhalecurveError
+from assets.publish import checker
 
 POINTER = "current"
 MANIFEST = "manifest.json"
+CHECKER = "check.py"
 HISTORY = "history.jsonl"
 DATABASE = "whalecurve.duckdb"
 DATA_QUALITY = "data_quality"
@@ -119,6 +122,7 @@ def publish(
             for name, rows in (lists or {}).items():
                 (building / "lists").mkdir(exist_ok=True)
                 write_list(building / "lists" / f"{name}.csv", rows)
+            (building / CHECKER).write_text(Path(checker.__file__).read_text(encoding="utf-8"), encoding="utf-8")
             files = _files(building)
             release_id = _release_id(as_of, files)
             final = releases / release_id

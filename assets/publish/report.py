@@ -117,7 +117,7 @@ def _identity(connection: duckdb.DuckDBPyConnection, as_of: datetime.date, label
     ledger = _rows(
         connection,
         "select coalesce(sum(amount_cents), 0)::decimal(38, 0) / 100 as amount, "
-        f"coalesce(sum(amount_cents), 0)::bigint as cents from costing.pool_cost_lines where {TWELVE_MONTHS}",
+        f"coalesce(sum(amount_cents), 0)::bigint as cents from pools.pool_cost_lines where {TWELVE_MONTHS}",
         period,
     )[0]
     parts = _rows(
@@ -127,7 +127,7 @@ def _identity(connection: duckdb.DuckDBPyConnection, as_of: datetime.date, label
         from marts.customer_cost_lines where {TWELVE_MONTHS}
         union all
         select split_part(residual_line, ':', 1), sum(amount * 100)::bigint,
-            list_position(['UNUSED', 'SUSTAINING', 'UNALLOCATED'], split_part(residual_line, ':', 1))
+            list_position(['UNUSED', 'SUSTAINING', 'UNALLOCATED', 'VARIANCE'], split_part(residual_line, ':', 1))
         from marts.residual_cost_lines where {TWELVE_MONTHS} group by all
         order by position
         """,
@@ -184,7 +184,12 @@ def _waterfall(connection: duckdb.DuckDBPyConnection, as_of: datetime.date, labe
             coalesce(sum(gross_margin), 0) as gross_margin,
             coalesce(sum(direct_cost_to_serve), 0) as direct_cost_to_serve,
             coalesce(sum(activity_cost_variable), 0) as activity_cost_variable,
+            coalesce(sum(activity_cost_step_fixed), 0) as activity_cost_step_fixed,
             coalesce(sum(activity_cost_fixed), 0) as activity_cost_fixed,
+            coalesce(sum(expected_credit_loss), 0) as expected_credit_loss,
+            coalesce(sum(financing_cost), 0) as financing_cost,
+            coalesce(sum(contribution_after_cost_to_serve), 0) as contribution_after_cost_to_serve,
+            coalesce(sum(allocated_sustaining), 0) as allocated_sustaining,
             coalesce(sum(operating_profit), 0) as contribution
         from marts.customer_profitability where {TWELVE_MONTHS}
         """,
@@ -196,10 +201,13 @@ def _waterfall(connection: duckdb.DuckDBPyConnection, as_of: datetime.date, labe
         [as_of, as_of],
     )[0]["amount"]
     steps |= {"residual_cost": residual, "company_profit": steps["contribution"] - residual}
-    totals = {"list_revenue", "net_revenue", "gross_margin", "contribution", "company_profit"}
+    if not steps["allocated_sustaining"]:
+        del steps["contribution_after_cost_to_serve"], steps["allocated_sustaining"]
+    totals = {"list_revenue", "net_revenue", "gross_margin", "contribution_after_cost_to_serve", "contribution"}
+    totals.add("company_profit")
     drawn, level = [], 0.0
     for name, amount in steps.items():
-        value = float(amount) if name in totals else -float(amount)
+        value = float(amount) if name in totals else 0.0 - float(amount)
         start, end = (0.0, value) if name in totals else (level, level + value)
         level = end
         drawn.append({"label": labels[name], "amount": value, "is_total": name in totals, "span": sorted((start, end))})
@@ -218,9 +226,9 @@ def _pools(connection: duckdb.DuckDBPyConnection, as_of: datetime.date) -> list[
             sum(budget_amount) as budget,
             sum(actual_amount) filter (budget_amount is not null) - sum(budget_amount) as deviation,
             sum(on_customers_amount) as on_customers, sum(unused_amount) as unused,
-            sum(coalesce(sustaining_amount, 0) + coalesce(unallocated_amount, 0)) as kept,
+            sum(coalesce(sustaining_amount, 0) + coalesce(unallocated_amount, 0) + coalesce(variance_amount, 0)) as kept,
             count(*) filter (is_overloaded) as overloaded_months
-        from marts.cost_pools where {TWELVE_MONTHS}
+        from overview.cost_pools where {TWELVE_MONTHS}
         group by pool_id
         order by actual desc, pool_id
         """,

@@ -15,6 +15,8 @@ from assets.publish.privacy import notes
 from assets.publish.release import DATABASE, require_current
 
 SHOWN_CUSTOMERS = 5
+SUSTAINING = 4
+"""Place of sustaining cost among the amounts shown of a customer."""
 SHOWN_FAILURES = 3
 NAME_WIDTH = 30
 
@@ -69,7 +71,11 @@ def _customers(connection: duckdb.DuckDBPyConnection) -> str:
                 customer_id,
                 sum(net_revenue) as revenue,
                 sum(gross_margin) as margin,
-                sum(direct_cost_to_serve + activity_cost_variable + activity_cost_fixed) as cost,
+                sum(
+                    direct_cost_to_serve + activity_cost_variable + activity_cost_step_fixed + activity_cost_fixed
+                ) as cost,
+                sum(expected_credit_loss + financing_cost) as credit,
+                sum(allocated_sustaining) as sustaining,
                 sum(operating_profit) as profit
             from customer_profitability
             group by customer_id
@@ -77,7 +83,7 @@ def _customers(connection: duckdb.DuckDBPyConnection) -> str:
         select
             totals.customer_id,
             coalesce(customers.customer_name, '') as customer_name,
-            revenue, margin, cost, profit,
+            revenue, margin, cost, credit, sustaining, profit,
             row_number() over (order by profit desc, totals.customer_id) as place,
             count(*) over () as customer_count
         from totals left join customers using (customer_id)
@@ -86,14 +92,15 @@ def _customers(connection: duckdb.DuckDBPyConnection) -> str:
         """,
         {"shown": SHOWN_CUSTOMERS},
     ).fetchall()
-    named = any(row[1] for row in rows)
-    width = NAME_WIDTH if named else 0
-    title = f"{'customer':<10}{_padded('name', width)}{'net revenue':>16}{'gross margin':>16}{'cost to serve':>16}"
-    lines = [f"{title}{'profit':>16}"]
-    for position, (customer, name, revenue, margin, cost, profit, place, count) in enumerate(rows):
-        if position and place - rows[position - 1][6] > 1:
-            lines.append(f"{'...':<10}{place - rows[position - 1][6] - 1:,} more customers of {count:,}")
-        figures = "".join(f"{amount:>16,.2f}" for amount in (revenue, margin, cost, profit))
+    width = NAME_WIDTH if any(row[1] for row in rows) else 0
+    headings = ["net revenue", "gross margin", "cost to serve", "credit cost", "sustaining", "profit"]
+    # Sustaining cost is on customers only where the rules say so.
+    shown = [place for place in range(len(headings)) if place != SUSTAINING or any(row[2 + SUSTAINING] for row in rows)]
+    lines = [f"{'customer':<10}{_padded('name', width)}" + "".join(f"{headings[place]:>16}" for place in shown)]
+    for position, (customer, name, *amounts, place, count) in enumerate(rows):
+        if position and place - rows[position - 1][-2] > 1:
+            lines.append(f"{'...':<10}{place - rows[position - 1][-2] - 1:,} more customers of {count:,}")
+        figures = "".join(f"{amounts[column]:>16,.2f}" for column in shown)
         lines.append(f"{customer:<10}{_padded(name, width)}{figures}")
     return "\n".join(lines)
 

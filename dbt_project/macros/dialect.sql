@@ -39,3 +39,13 @@
         || unhex(sha256(getvariable('whalecurve_inner_key') || encode({{ text }})))
     )
 {%- endmacro %}
+
+{# Whole days from one date to a later one. #}
+{% macro days_between(from_day, to_day) -%}
+    (({{ to_day }}) - ({{ from_day }}))
+{%- endmacro %}
+
+{# The first day of the month that lies a number of months after the one given; the number may be an expression. #}
+{% macro months_after(month, months) -%}
+    cast({{ month }} + to_months(cast({{ months }} as integer)) as date)
+{%- endmacro %}

@@ -1,12 +1,16 @@
 {#
-    Re-performance from the published columns alone, as an auditor would do it with a calculator: for every line of an
-    activity pool, amount = sign * (|pool amount| * quantity div total quantity) + rounding bit. Returns lines that differ.
+    Re-performance from the published columns alone, as an auditor would do it with a calculator: for every line of a
+    divided pool, amount = sign * (|pool amount| * quantity div total quantity), less the same of what had been divided
+    before, + rounding bit. Returns lines that differ.
 #}
 with
 
 published_lines as (
 
     select
+        month,
+        driver_month,
+        previous_pool_amount,
         pool_amount,
         amount,
         driver_quantity,
@@ -18,6 +22,9 @@ published_lines as (
     union all
 
     select
+        month,
+        driver_month,
+        previous_pool_amount,
         pool_amount,
         amount,
         driver_quantity,
@@ -33,6 +40,7 @@ whole_numbers as (
     select
         *,
         {{ wide_integer('abs(pool_amount) * 100') }} as pool_cents,
+        {{ wide_integer('abs(previous_pool_amount) * 100') }} as previous_cents,
         {{ wide_integer('driver_quantity * 1000000') }} as quantity,
         {{ wide_integer('total_driver_quantity * 1000000') }} as total_quantity
 
@@ -45,5 +53,7 @@ whole_numbers as (
 select * from whole_numbers
 where
     amount * 100
-    != sign(pool_amount) * {{ int_div('pool_cents * quantity', 'total_quantity') }} + rounding_cents
-    or abs(rounding_cents) > 1
+    != sign(pool_amount) * {{ int_div('pool_cents * quantity', 'total_quantity') }}
+    - sign(previous_pool_amount) * {{ int_div('previous_cents * quantity', 'total_quantity') }}
+    + rounding_cents
+    or abs(rounding_cents) > case when month = driver_month then 1 else 2 end

@@ -1,15 +1,21 @@
-{# A pool's cost is on customers or on a named residual line, and nowhere else. Returns pools where it is not. #}
+{#
+    What a pool cost and received is what it gave, put on customers and left on named residual lines, and nothing else.
+    Returns pools where it is not.
+#}
 select
     month,
     pool_id,
-    actual_amount,
+    gross_amount,
+    given_amount,
     on_customers_amount,
     unused_amount,
     sustaining_amount,
-    unallocated_amount
+    unallocated_amount,
+    variance_amount
 
-from {{ ref('cost_pools') }}
+from {{ ref('pool_results') }}
 
 where
-    actual_amount
-    != on_customers_amount + unused_amount + sustaining_amount + unallocated_amount
+    gross_amount
+    != given_amount + on_customers_amount + unused_amount + sustaining_amount
+    + unallocated_amount + variance_amount

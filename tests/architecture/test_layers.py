@@ -40,13 +40,19 @@ def test_the_graph_holds_exactly_these_assets():
             f"rules/{t}"
             for t in (
                 *("pools", "drivers", "capacities", "ledger_scope", "reconciliation_policies", "company"),
-                *("matching_order", "customer_links"),
+                *("behaviours", "time_equations", "stated_quantities", "pool_budgets", "pool_targets"),
+                *("acquisition_costs", "matching_order", "customer_links"),
             )
         ),
+        *("service_pools/pool_flows", "service_pools/pool_origins"),
         *models,
         *(
             f"analytics/{table}"
-            for table in ("customer_rfm", "customer_clv", "churn_risk", "customer_match_suggestions")
+            for table in (
+                *("customer_rfm", "customer_clv", "churn_risk", "customer_match_suggestions", "credit_risk"),
+                *("break_even", "profit_sensitivity", "cost_anomalies", "cost_driver_analysis"),
+                *("acquisition_channels", "resource_shares"),
+            )
         ),
         "release/current",
     }

@@ -212,11 +212,11 @@ def test_a_malformed_dialect_names_file_and_key(company):
 
 COSTING_FILES = {
     "a driver nobody defined": (
-        "pools.csv", "order_entry,Order entry,activity,orders,", "order_entry,Order entry,activity,order,",
+        "pools.csv", "order_entry,Order entry,activity,order_minutes,", "order_entry,Order entry,activity,order_minute,",
         ("pools.csv, row 3, column driver_id", "no driver 'order'", "add it to drivers.csv or choose one of"),
     ),
     "a number that is none": (
-        "capacities.csv", "order_entry,2000,", "order_entry,two thousand,",
+        "capacities.csv", "order_entry,31000,", "order_entry,two thousand,",
         ("capacities.csv, row 2, column capacity", "'two thousand'"),
     ),
     "a row of too few cells": (

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from assets import gate
 from assets.company import load_company
-from assets.costing.rules import write_rules
+from assets.costing.rule_tables import write_rules
+from assets.costing.service_charges import write_service_charges
 from assets.errors import DeliveryError
 from assets.ingest import engine, storage
 from assets.ingest.dialect import Dialect
@@ -170,7 +171,6 @@ def test_any_sequence_of_deliveries_and_runs_ends_in_the_raw_layer_of_one_rebuil
 # A few sequences, on the demo company and through dbt
 
 DEMO = PROJECT / "companies" / "demo"
-LAYERS = ("staging", "facts", "costing", "marts")
 
 
 @pytest.fixture(scope="module")
@@ -204,16 +204,19 @@ class Warehouse:
         write_rules(load_company(DEMO), DEMO, self.workspace.rules)
         self.workspace.expose_sources()
         monkeypatch.setenv("WHALECURVE_DATA", str(self.workspace.data))
-        selected = [f"fqn:whalecurve.{layer}" for layer in LAYERS]
         written = ["--no-write-json", "--target-path", str(self.workspace.data / "dbt")]
-        arguments = ["run", "--quiet", *dbt.project_arguments(), *written, "--select", *selected]
-        assert dbt.invoke(arguments, manifest=dbt.parsed_manifest()).success
+        for step in ("dbt_pools", "dbt_marts"):
+            selected = [f"fqn:whalecurve.{layer}" for layer in dbt.PASSES[step]]
+            arguments = ["run", "--quiet", *dbt.project_arguments(), *written, "--select", *selected]
+            assert dbt.invoke(arguments, manifest=dbt.parsed_manifest()).success
+            if step == "dbt_pools":
+                write_service_charges(self.workspace)
 
     def fingerprints(self):
         with self.workspace.warehouse(read_only=True) as connection:
             tables = connection.execute(
                 "select table_schema, table_name from information_schema.tables where table_schema in "
-                "('raw', 'rules', 'staging', 'facts', 'costing', 'marts')"
+                "('raw', 'rules', 'staging', 'facts', 'credit', 'pools', 'service_pools', 'costing', 'marts')"
             ).fetchall()
             found = {f"{schema}.{name}": gate.fingerprint(connection, f'{schema}."{name}"') for schema, name in tables}
             rows = {name: int(content.partition("-")[0]) for name, content in found.items()}

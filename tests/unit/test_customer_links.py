@@ -6,7 +6,8 @@ import duckdb
 import pytest
 
 from assets.company import Company, company_hash, load_company
-from assets.costing.rules import load_customer_links, write_rules
+from assets.costing.rule_files import load_customer_links
+from assets.costing.rule_tables import write_rules
 from assets.errors import ConfigurationError
 
 COMPANY = """

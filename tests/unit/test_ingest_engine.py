@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.errors import DeliveryError
-from assets.ingest import engine, storage
+from assets.ingest import engine, reading, storage
 from assets.ingest.dialect import Dialect
 
 DAY = datetime.date(2026, 6, 1)
@@ -278,3 +278,70 @@ def test_a_date_in_place_of_an_optional_number_is_not_taken_for_nothing(deliver)
     _, rows = deliver({"pay.csv": "Id,Date,Amount,Base\nP1,2026-05-31,1,0001-01-01\nP2,2026-05-31,1,-\n"}, dialect)
     assert rows.quarantine_reason.notna().tolist() == [True, False]
     assert "functional_amount: '0001-01-01' is not a number" in rows.quarantine_reason[0]
+
+
+def tables_made(monkeypatch):
+    """The files read into tables from here on; the others are streamed."""
+    made = []
+    load = reading.Opener._load
+
+    def _load(opener, table, path, *arguments, **options):
+        made.append(path.name)
+        return load(opener, table, path, *arguments, **options)
+
+    monkeypatch.setattr(reading.Opener, "_load", _load)
+    return made
+
+
+def test_a_clean_file_is_written_while_it_is_read(deliver, tmp_path, monkeypatch):
+    made = tables_made(monkeypatch)
+    # The second file starts its numbers anew; an empty row is counted and left out; a row that does not convert is no reason
+    # to read twice.
+    outcome, rows = deliver(
+        {
+            "pay1.csv": "Id,Date,Amount\nP1,2026-05-31,1\n,,\nP2,2026-05-31,x\n",
+            "pay2.csv": "Id,Date,Amount\nP3,2026-05-31,3\n",
+        }
+    )
+    assert made == []
+    assert rows.source_row.tolist() == [2, 4, 2]
+    assert rows.quarantine_reason.notna().tolist() == [False, True, False]
+    assert (outcome.load.rows_in, outcome.load.rows_out, outcome.load.rows_quarantined) == (3, 2, 1)
+    registry = duckdb.sql(
+        f"select distinct rows_in, rows_out, rows_quarantined, rows_left_out "
+        f"from ({storage.registry_relation(tmp_path / 'raw')})"
+    )
+    assert registry.fetchall() == [(3, 2, 1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("content", "mapping", "control"),
+    [
+        pytest.param("P1,2026-05-31,1,a\nP2\nP3,2026-05-31,3,a\n", {}, "", id="a line that cannot be split"),
+        pytest.param("P1,2026-05-31,1,a\nP2,2026-05-31,2,b\n", {"where": "Kind = 'a'"}, "", id="rows left out"),
+        pytest.param("P1,2026-05-31,1,a\n", {}, "file,rows,column,total\npay.csv,1,amount,1\n", id="a control file"),
+    ],
+)
+def test_a_file_is_read_into_a_table_when_more_must_be_known_of_it(deliver, monkeypatch, content, mapping, control):
+    made = tables_made(monkeypatch)
+    files = {"pay.csv": "Id,Date,Amount,Kind\n" + content, **({"control.csv": control} if control else {})}
+    outcome, _ = deliver(files, a_dialect(**mapping))
+    assert made == ["pay.csv"]
+    assert outcome.load.rows_in == content.count("\n")
+    assert outcome.load.rows_in == outcome.load.rows_out + outcome.load.rows_quarantined + outcome.load.rows_left_out
+
+
+def test_streaming_leaves_the_connection_as_it_was(tmp_path):
+    folder = tmp_path / "landing" / "bank" / DAY.isoformat()
+    folder.mkdir(parents=True)
+    settings = "select current_setting('threads'), current_setting('memory_limit')"
+    with engine.reading_connection() as connection:
+        connection.execute("set threads = 3")
+        before = connection.execute(settings).fetchone()
+        for content in ("P1,2026-05-31,1\n", "P1,2026-05-31,1\nP2\n"):
+            (folder / "pay.csv").write_text("Id,Date,Amount\n" + content)
+            engine.load_delivery(
+                connection, tmp_path / "landing", tmp_path / "raw", "bank", a_dialect(), "payment", DAY
+            )
+            assert connection.execute(settings).fetchone() == before
+    assert [path.name for path in (tmp_path / "raw").rglob("*") if path.is_file()] == ["load.parquet"]

@@ -108,7 +108,7 @@ def test_the_line_can_be_put_into_links_csv():
     found = suggest([("K1", 0, 'Acme, "the" Ltd'), ('7,"7', 1, 'ACME "the"')])
     line = found["links_csv_line"][0]
     cells = dict(zip(matching.LINK_COLUMNS, next(csv.reader([line])), strict=True))
-    link = CustomerLink.model_validate({**cells, "decided_by": "Lee"})
+    link = CustomerLink.model_validate({**{name: cell for name, cell in cells.items() if cell}, "decided_by": "Lee"})
     assert (link.source, link.source_customer_key, link.key_kind, link.customer_id) == ("erp", '7,"7', "id", "K1")
     assert link.valid_from is None
     assert link.reason == "same name but for the legal form (1.00)"

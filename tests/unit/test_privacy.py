@@ -145,6 +145,10 @@ def test_a_company_may_publish_the_personal_columns_there_are_and_no_others():
         Privacy(publish=("email",))
 
 
+SAID_BY_THE_COMPANY = {("pool_months", "approved_by")}
+"""Not from a source: the company writes into its own rules who answers for them, so that an auditor can read it."""
+
+
 def test_every_personal_column_of_a_published_table_is_a_known_one():
     """By the contract's names, over the documented columns of what is published: a new one has to be thought about."""
     personal = {n for spec in load_contract().entities.values() for n, column in spec.columns.items() if column.pii}
@@ -154,7 +158,8 @@ def test_every_personal_column_of_a_published_table_is_a_known_one():
             models[f"{file.parent.name}.{model['name']}"] = [column["name"] for column in model["columns"]]
     for table, relation in PUBLISHED.items():
         for column in models.get(relation, []):
-            assert column not in personal or column in PERSONAL, f"{table}.{column} is published in clear"
+            known = column in PERSONAL or (table, column) in SAID_BY_THE_COMPANY
+            assert column not in personal or known, f"{table}.{column} is published in clear"
 
 
 @pytest.fixture

@@ -64,12 +64,10 @@ def test_the_page_is_whole_and_says_what_the_tables_say(warehouse):
         "select sum(operating_profit_12m) from overview.customers",
         "select min(operating_profit_12m) from overview.customers",
         "select max(expected_profit_lost) from analytics.churn_risk",
-        "select sum(actual_amount) from marts.cost_pools where pool_id = 'support' and month >= '2025-07-01'",
+        "select sum(actual_amount) from overview.cost_pools where pool_id = 'support' and month >= '2025-07-01'",
     ):
         assert report.money(number(warehouse, query)) in page.text, query
-    ledger = number(
-        warehouse, "select sum(amount_cents) / 100 from costing.pool_cost_lines where month >= '2025-07-01'"
-    )
+    ledger = number(warehouse, "select sum(amount_cents) / 100 from pools.pool_cost_lines where month >= '2025-07-01'")
     assert f"Ledger cost {report.cents(ledger)} = " in page.text
     assert "Difference 0.00." in page.text
     assert "Freight is booked with goods." in page.text
@@ -89,7 +87,7 @@ def test_names_from_outside_are_text_and_nothing_else(warehouse):
 
 def test_a_hostile_unit_reason_or_observation_is_text_too(warehouse):
     hostile = "</td></svg><img src=x onerror=alert(1)>"
-    warehouse.execute("update marts.cost_pools set pool_name = ?, stage = ?", [hostile, hostile])
+    warehouse.execute("update overview.cost_pools set pool_name = ?, stage = ?", [hostile, hostile])
     warehouse.execute("update marts.reconciliation set reason = ? where status = 'warn'", [hostile])
     warehouse.execute("update quality.check_results set passed = false, observed = ?, detail = ?", [hostile] * 2)
     warehouse.execute("update overview.customers set owner_ref = ?, segment = ?, source_customer_id = ?", [hostile] * 3)
@@ -176,9 +174,9 @@ def test_a_company_where_nobody_earns_says_so(warehouse):
         ("analytics.churn_risk", "No customer with profit is at risk."),
         ("quality.check_results", "No check is recorded."),
         ("marts.customer_cost_lines", "0.00 on customers"),
-        ("costing.pool_cost_lines", "Ledger cost 0.00"),
+        ("pools.pool_cost_lines", "Ledger cost 0.00"),
         ("marts.customer_profitability", "List revenue"),
-        ("marts.cost_pools", "What the cost is made of"),
+        ("overview.cost_pools", "What the cost is made of"),
         ("marts.reconciliation", "Reconciled with the ledger"),
         ("marts.residual_cost_lines", "0.00 that stays with the company"),
     ],
@@ -190,7 +188,7 @@ def test_an_empty_table_is_a_sentence_and_no_crash(warehouse, emptied, said):
 
 def test_unpublished_names_and_missing_values_leave_ids_and_dashes(warehouse):
     warehouse.execute("update overview.customers set customer_name = null, segment = null, source_customer_id = null")
-    warehouse.execute("update marts.cost_pools set budget_amount = null, pool_name = null, stage = null")
+    warehouse.execute("update overview.cost_pools set budget_amount = null, pool_name = null, stage = null")
     page = Page(report.render(warehouse))
     assert "None" not in page.text
     assert "C000" in page.text

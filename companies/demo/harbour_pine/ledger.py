@@ -52,7 +52,7 @@ def make_ledger(world: World) -> None:
     _post_freight(world, margin)
     _post_expenses(world, margin)
     _post_supply_and_tax(world, margin)
-    _post_reversed_voucher(world, margin)
+    _post_reversed_vouchers(world, margin)
 
 
 def _month_end(first: datetime.date) -> int:
@@ -234,22 +234,30 @@ def _post_supply_and_tax(world: World, margin: int) -> None:
         )
 
 
-def _post_reversed_voucher(world: World, margin: int) -> None:
-    """A bill booked twice on 8 June and reversed on the 12th: both stay posted, and the original is delivered again."""
-    wrong, mended, cents = day_number(datetime.date(2026, 6, 8)), day_number(datetime.date(2026, 6, 12)), margin // 3000
-    for journal, other, day, seen, sign, indicator in (
-        ("GJ-2606-901", "", wrong, wrong, 1, ""),
-        ("GJ-2606-902", "GJ-2606-901", mended, mended, -1, "1"),
-        ("GJ-2606-901", "GJ-2606-902", wrong, mended, 1, "2"),
-    ):
-        world.con.execute(f"""
-            insert into gl by name
-            select '{journal}' as journal, v.line, 'IT and telephone 2026-06' as header,
-                'Booked twice' as text, 'GENERAL' as source,
-                {day} as day, v.account, {sign} * v.sign * {cents} as cents, 'chenyu' as entered_by,
+def _post_reversed_vouchers(world: World, margin: int) -> None:
+    """Bills booked twice, and the second booking reversed: one within June, one of May only in June.
+
+    Both vouchers stay posted, and the original is delivered again with the mark of its reversal.
+    """
+    pairs = (
+        ("GJ-2606-901", datetime.date(2026, 6, 8), "GJ-2606-902", datetime.date(2026, 6, 12), "660104", "CC900", 3000),
+        ("GJ-2605-903", datetime.date(2026, 5, 20), "GJ-2606-904", datetime.date(2026, 6, 4), "660105", "CC200", 5000),
+    )
+    for original, wrong_on, reversal, mended_on, account, cost_center, part in pairs:
+        wrong, mended, cents = day_number(wrong_on), day_number(mended_on), margin // part
+        for journal, other, day, seen, sign, indicator in (
+            (original, "", wrong, max(wrong, FIRST_DAY), 1, ""),
+            (reversal, original, mended, mended, -1, "1"),
+            (original, reversal, wrong, mended, 1, "2"),
+        ):
+            world.con.execute(f"""
+                insert into gl by name
+                select '{journal}' as journal, v.line, 'Bill of {wrong_on:%Y-%m}' as header,
+                    'Booked twice' as text, 'GENERAL' as source,
+                    {day} as day, v.account, {sign} * v.sign * {cents} as cents, 'chenyu' as entered_by,
                     v.cost_center, {seen} as seen,
-                nullif('{indicator}', '') as reversal_indicator, nullif('{other}', '') as reversal_journal
-            from (values (1, '660104', 'CC900', 1), (2, '{BANK}', null, -1)) as v(line, account, cost_center,
-                sign) order by v.line
-        """)
-    world.dirt["reversed_vouchers"] = 1
+                    nullif('{indicator}', '') as reversal_indicator, nullif('{other}', '') as reversal_journal
+                from (values (1, '{account}', '{cost_center}', 1), (2, '{BANK}', null, -1)) as v(line, account,
+                    cost_center, sign) order by v.line
+            """)
+    world.dirt["reversed_vouchers"] = len(pairs)

@@ -112,6 +112,7 @@ ledger_lines as (
         posting_scopes.out_of_scope_reason,
         gl_entries.functional_currency_code as ledger_currency_code,
         gl_entries.functional_amount as ledger_amount,
+        gl_entries.reversal_journal_id,
         gl_entries.je_line_description,
         gl_entries.source_file,
         gl_entries.source_row,

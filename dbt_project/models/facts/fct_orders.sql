@@ -14,7 +14,8 @@ orders as (
         order_id,
         customer_id,
         min(invoice_date) as order_date,
-        min(month) as month
+        min(month) as month,
+        min(sales_channel) as sales_channel
 
     from invoices
 

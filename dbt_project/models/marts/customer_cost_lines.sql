@@ -14,21 +14,29 @@ pool_months as (
 
 ),
 
+drivers as (
+
+    select * from {{ source('rules', 'drivers') }}
+
+),
+
 in_units as (
 
     select
         allocated_costs.receiver_id as customer_id,
         allocated_costs.month,
+        allocated_costs.driver_month,
         allocated_costs.pool_id,
+        allocated_costs.behaviour,
         pool_months.pool_name,
         allocated_costs.stage,
-        pool_months.behaviour,
-        pool_months.driver_id,
-        pool_months.driver_unit,
-        {{ driver_units('allocated_costs.driver_quantity', 'pool_months.driver_decimals') }}
-            as driver_quantity,
-        {{ driver_units('allocated_costs.total_quantity', 'pool_months.driver_decimals') }}
+        allocated_costs.driver_id,
+        drivers.unit as driver_unit,
+        allocated_costs.quantity_month,
+        {{ driver_units('allocated_costs.driver_quantity', 'drivers.decimals') }} as driver_quantity,
+        {{ driver_units('allocated_costs.total_quantity', 'drivers.decimals') }}
             as total_driver_quantity,
+        {{ from_cents('allocated_costs.previous_pool_amount_cents') }} as previous_pool_amount,
         {{ from_cents('allocated_costs.pool_amount_cents') }} as pool_amount,
         {{ from_cents('allocated_costs.amount_cents') }} as amount,
         allocated_costs.rounding_cents
@@ -36,8 +44,10 @@ in_units as (
     from allocated_costs
     inner join pool_months
         on
-            allocated_costs.month = pool_months.month
+            allocated_costs.driver_month = pool_months.month
             and allocated_costs.pool_id = pool_months.pool_id
+    left join drivers
+        on allocated_costs.driver_id = drivers.driver_id
 
 ),
 
@@ -46,17 +56,21 @@ customer_cost_lines as (
     select
         customer_id,
         month,
+        driver_month,
         pool_id,
+        behaviour,
         pool_name,
         stage,
-        behaviour,
         driver_id,
         driver_unit,
+        quantity_month,
         driver_quantity,
         total_driver_quantity,
+        previous_pool_amount,
         pool_amount,
         amount,
-        cast(pool_amount as double) / cast(total_driver_quantity as double) as rate,
+        cast(pool_amount - previous_pool_amount as double)
+        / cast(total_driver_quantity as double) as rate,
         rounding_cents
 
     from in_units

@@ -20,9 +20,9 @@ allocated_costs as (
 
 ),
 
-pool_months as (
+credit_costs as (
 
-    select * from {{ ref('pool_months') }}
+    select * from {{ ref('customer_credit_costs') }}
 
 ),
 
@@ -57,34 +57,30 @@ order_counts as (
 
 ),
 
+-- Every cost of a customer is in one of these, by its pool's stage and by how it behaves.
 costs as (
 
     select
-        allocated_costs.receiver_id as customer_id,
-        allocated_costs.month,
-        sum(case when allocated_costs.stage = 'direct' then allocated_costs.amount_cents else 0 end)
-            as direct_cents,
+        receiver_id as customer_id,
+        month,
+        sum(case when stage = 'direct' then amount_cents else 0 end) as direct_cents,
         sum(
-            case
-                when allocated_costs.stage != 'direct' and pool_months.behaviour = 'variable'
-                    then allocated_costs.amount_cents
-                else 0
-            end
+            case when stage = 'activity' and behaviour = 'variable' then amount_cents else 0 end
         ) as variable_cents,
         sum(
+            case when stage = 'activity' and behaviour = 'step_fixed' then amount_cents else 0 end
+        ) as step_fixed_cents,
+        sum(
             case
-                when allocated_costs.stage = 'direct' or pool_months.behaviour = 'variable' then 0
-                else allocated_costs.amount_cents
+                when stage != 'activity' or behaviour in ('variable', 'step_fixed') then 0
+                else amount_cents
             end
-        ) as fixed_cents
+        ) as fixed_cents,
+        sum(case when stage = 'sustaining' then amount_cents else 0 end) as sustaining_cents
 
     from allocated_costs
-    inner join pool_months
-        on
-            allocated_costs.month = pool_months.month
-            and allocated_costs.pool_id = pool_months.pool_id
 
-    group by allocated_costs.receiver_id, allocated_costs.month
+    group by receiver_id, month
 
 ),
 
@@ -104,6 +100,16 @@ customer_months as (
 
     from costs
 
+    union
+
+    select
+        customer_id,
+        month
+
+    from credit_costs
+
+    where expected_credit_loss != 0 or financing_cost != 0
+
 ),
 
 waterfall as (
@@ -120,7 +126,12 @@ waterfall as (
         cast(coalesce(sales.cost_of_goods_sold, 0) as decimal(22, 4)) as cost_of_goods_sold,
         {{ from_cents('coalesce(costs.direct_cents, 0)') }} as direct_cost_to_serve,
         {{ from_cents('coalesce(costs.variable_cents, 0)') }} as activity_cost_variable,
-        {{ from_cents('coalesce(costs.fixed_cents, 0)') }} as activity_cost_fixed
+        {{ from_cents('coalesce(costs.step_fixed_cents, 0)') }} as activity_cost_step_fixed,
+        {{ from_cents('coalesce(costs.fixed_cents, 0)') }} as activity_cost_fixed,
+        cast(coalesce(credit_costs.expected_credit_loss, 0) as decimal(22, 2))
+            as expected_credit_loss,
+        cast(coalesce(credit_costs.financing_cost, 0) as decimal(22, 2)) as financing_cost,
+        {{ from_cents('coalesce(costs.sustaining_cents, 0)') }} as allocated_sustaining
 
     from customer_months
     left join sales
@@ -135,6 +146,10 @@ waterfall as (
         on
             customer_months.customer_id = costs.customer_id
             and customer_months.month = costs.month
+    left join credit_costs
+        on
+            customer_months.customer_id = credit_costs.customer_id
+            and customer_months.month = credit_costs.month
 
 ),
 
@@ -145,7 +160,9 @@ profits as (
         cast(net_revenue - cost_of_goods_sold as decimal(22, 4)) as gross_margin,
         cast(
             net_revenue - cost_of_goods_sold
-            - direct_cost_to_serve - activity_cost_variable - activity_cost_fixed
+            - direct_cost_to_serve
+            - activity_cost_variable - activity_cost_step_fixed - activity_cost_fixed
+            - expected_credit_loss - financing_cost
             as decimal(22, 4)
         ) as contribution_after_cost_to_serve
 
@@ -168,9 +185,14 @@ customer_profitability as (
         gross_margin,
         direct_cost_to_serve,
         activity_cost_variable,
+        activity_cost_step_fixed,
         activity_cost_fixed,
+        expected_credit_loss,
+        financing_cost,
         contribution_after_cost_to_serve,
-        contribution_after_cost_to_serve as operating_profit
+        allocated_sustaining,
+        cast(contribution_after_cost_to_serve - allocated_sustaining as decimal(22, 4))
+            as operating_profit
 
     from profits
 

@@ -88,7 +88,9 @@ cost_amounts as (
         month,
         'cost_allocation' as check_name,
         0 as ledger_amount,
-        direct_cost_to_serve + activity_cost_variable + activity_cost_fixed as assigned_amount,
+        direct_cost_to_serve
+        + activity_cost_variable + activity_cost_step_fixed + activity_cost_fixed
+        + allocated_sustaining as assigned_amount,
         0 as residual_amount
 
     from customer_profitability

@@ -69,7 +69,10 @@ known_months as (
         customer_profitability.*,
         customer_profitability.direct_cost_to_serve
         + customer_profitability.activity_cost_variable
+        + customer_profitability.activity_cost_step_fixed
         + customer_profitability.activity_cost_fixed as cost_to_serve,
+        customer_profitability.expected_credit_loss
+        + customer_profitability.financing_cost as credit_cost,
         customer_profitability.month >= {{ months_before('as_of.as_of_month', 11) }} as is_recent
 
     from customer_profitability
@@ -87,6 +90,8 @@ sums as (
         sum(cost_of_goods_sold) filter (where is_recent) as cost_of_goods_sold_12m,
         sum(gross_margin) filter (where is_recent) as gross_margin_12m,
         sum(cost_to_serve) filter (where is_recent) as cost_to_serve_12m,
+        sum(credit_cost) filter (where is_recent) as credit_cost_12m,
+        sum(allocated_sustaining) filter (where is_recent) as allocated_sustaining_12m,
         sum(operating_profit) filter (where is_recent) as operating_profit_12m,
         sum(net_revenue) as net_revenue_total,
         sum(operating_profit) as operating_profit_total
@@ -129,6 +134,9 @@ customers as (
         cast(coalesce(sums.cost_of_goods_sold_12m, 0) as decimal(22, 4)) as cost_of_goods_sold_12m,
         cast(coalesce(sums.gross_margin_12m, 0) as decimal(22, 4)) as gross_margin_12m,
         cast(coalesce(sums.cost_to_serve_12m, 0) as decimal(22, 2)) as cost_to_serve_12m,
+        cast(coalesce(sums.credit_cost_12m, 0) as decimal(22, 2)) as credit_cost_12m,
+        cast(coalesce(sums.allocated_sustaining_12m, 0) as decimal(22, 2))
+            as allocated_sustaining_12m,
         cast(coalesce(sums.operating_profit_12m, 0) as decimal(22, 4)) as operating_profit_12m,
         cast(coalesce(sums.net_revenue_total, 0) as decimal(22, 4)) as net_revenue_total,
         cast(coalesce(sums.operating_profit_total, 0) as decimal(22, 4)) as operating_profit_total,

@@ -8,6 +8,18 @@ drivers as (
 
 ),
 
+time_equations as (
+
+    select * from {{ source('rules', 'time_equations') }}
+
+),
+
+stated_quantities as (
+
+    select * from {{ source('rules', 'stated_quantities') }}
+
+),
+
 invoices as (
 
     select * from {{ ref('fct_invoices') }}
@@ -16,7 +28,13 @@ invoices as (
 
 invoice_lines as (
 
-    select * from {{ ref('fct_invoice_lines') }}
+    select
+        invoice_lines.*,
+        products.product_family
+
+    from {{ ref('fct_invoice_lines') }} as invoice_lines
+    left join {{ ref('dim_products') }} as products
+        on invoice_lines.product_id = products.product_id
 
 ),
 
@@ -58,6 +76,7 @@ measured as (
         customer_id,
         source_instance,
         order_id as source_record_id,
+        sales_channel as kind,
         cast(1 as decimal(22, 6)) as amount
 
     from orders
@@ -70,6 +89,7 @@ measured as (
         customer_id,
         source_instance,
         invoice_id as source_record_id,
+        sales_channel as kind,
         1 as amount
 
     from invoices
@@ -82,9 +102,25 @@ measured as (
         customer_id,
         source_instance,
         invoice_id || '/' || line_number as source_record_id,
+        product_family as kind,
         1 as amount
 
     from invoice_lines
+
+    union all
+
+    select
+        'credit_note_lines' as measure,
+        month,
+        customer_id,
+        source_instance,
+        invoice_id || '/' || line_number as source_record_id,
+        product_family as kind,
+        1 as amount
+
+    from invoice_lines
+
+    where document_type = 'credit_note'
 
     union all
 
@@ -94,6 +130,7 @@ measured as (
         customer_id,
         source_instance,
         invoice_id || '/' || line_number as source_record_id,
+        product_family as kind,
         quantity as amount
 
     from invoice_lines
@@ -106,6 +143,7 @@ measured as (
         customer_id,
         source_instance,
         invoice_id || '/' || line_number as source_record_id,
+        product_family as kind,
         net_amount as amount
 
     from invoice_lines
@@ -118,6 +156,7 @@ measured as (
         customer_id,
         source_instance,
         invoice_id || '/' || line_number as source_record_id,
+        product_family as kind,
         cost_amount as amount
 
     from invoice_lines
@@ -130,6 +169,7 @@ measured as (
         customer_id,
         source_instance,
         case_id as source_record_id,
+        case_type as kind,
         1 as amount
 
     from service_cases
@@ -142,6 +182,7 @@ measured as (
         customer_id,
         source_instance,
         case_id as source_record_id,
+        case_type as kind,
         handling_minutes as amount
 
     from service_cases
@@ -154,6 +195,7 @@ measured as (
         customer_id,
         source_instance,
         activity_id as source_record_id,
+        cast(null as varchar) as kind,
         1 as amount
 
     from activities
@@ -168,6 +210,7 @@ measured as (
         customer_id,
         source_instance,
         activity_id as source_record_id,
+        cast(null as varchar) as kind,
         1 as amount
 
     from activities
@@ -182,6 +225,7 @@ measured as (
         customer_id,
         source_instance,
         activity_id as source_record_id,
+        activity_type as kind,
         1 as amount
 
     from activities
@@ -194,6 +238,7 @@ measured as (
         customer_id,
         source_instance,
         payment_id as source_record_id,
+        cast(null as varchar) as kind,
         1 as amount
 
     from {{ ref('fct_payments') }}
@@ -206,6 +251,7 @@ measured as (
         customer_id,
         source_instance,
         campaign_member_id as source_record_id,
+        channel as kind,
         1 as amount
 
     from {{ ref('fct_campaign_responses') }}
@@ -218,13 +264,14 @@ measured as (
         customer_id,
         cast(null as varchar) as source_instance,
         customer_id as source_record_id,
+        cast(null as varchar) as kind,
         1 as amount
 
     from active_customers
 
 ),
 
-driver_rows as (
+counted as (
 
     select
         measured.month,
@@ -232,11 +279,104 @@ driver_rows as (
         measured.customer_id,
         measured.source_instance,
         measured.source_record_id,
+        cast(null as varchar) as term,
         {{ whole_quantity('measured.amount', 'drivers.decimals') }} as quantity
 
     from measured
     inner join drivers
         on measured.measure = drivers.measure
+
+),
+
+months as (
+
+    select distinct month from {{ ref('pool_months') }}
+
+),
+
+-- Of several versions of a term that hold within a month, the one that began last.
+valid_terms as (
+
+    select
+        months.month,
+        drivers.decimals,
+        time_equations.*
+
+    from months
+    inner join time_equations
+        on
+            months.month >= {{ month_of('coalesce(time_equations.valid_from, months.month)') }}
+            and months.month <= coalesce(time_equations.valid_to, months.month)
+    inner join drivers
+        on time_equations.driver_id = drivers.driver_id
+
+    qualify row_number() over (
+        partition by months.month, time_equations.driver_id, time_equations.term
+        order by time_equations.valid_from desc nulls last
+    ) = 1
+
+),
+
+timed as (
+
+    select
+        measured.month,
+        valid_terms.driver_id,
+        measured.customer_id,
+        measured.source_instance,
+        measured.source_record_id,
+        valid_terms.term,
+        {{ whole_quantity('measured.amount * valid_terms.coefficient', 'valid_terms.decimals') }}
+            as quantity
+
+    from measured
+    inner join valid_terms
+        on
+            measured.month = valid_terms.month
+            and measured.measure = valid_terms.measure
+
+    where coalesce(valid_terms.kind, measured.kind, '') = coalesce(measured.kind, '')
+
+),
+
+-- What no system counts holds for every month of its validity. A customer nobody knows is nobody's.
+stated as (
+
+    select
+        months.month,
+        drivers.driver_id,
+        coalesce(customers.customer_id, 'UNMATCHED') as customer_id,
+        cast(null as varchar) as source_instance,
+        'quantities.csv: ' || stated_quantities.receiver_id as source_record_id,
+        cast(null as varchar) as term,
+        {{ whole_quantity('stated_quantities.quantity', 'drivers.decimals') }} as quantity
+
+    from months
+    inner join stated_quantities
+        on
+            months.month >= {{ month_of('coalesce(stated_quantities.valid_from, months.month)') }}
+            and months.month <= coalesce(stated_quantities.valid_to, months.month)
+    inner join drivers
+        on stated_quantities.driver_id = drivers.driver_id
+    left join {{ ref('dim_customers') }} as customers
+        on stated_quantities.receiver_id = customers.customer_id
+
+    where stated_quantities.receiver_kind = 'customer'
+
+    qualify row_number() over (
+        partition by months.month, drivers.driver_id, stated_quantities.receiver_id
+        order by stated_quantities.valid_from desc nulls last
+    ) = 1
+
+),
+
+driver_rows as (
+
+    select * from counted
+    union all
+    select * from timed
+    union all
+    select * from stated
 
 )
 

@@ -126,18 +126,25 @@ pool_months as (
         all_pools.pool_id,
         coalesce(valid_pools.pool_name, all_pools.pool_id) as pool_name,
         case
-            when valid_pools.stage = 'activity' and drivers.driver_id is null then 'unassigned'
+            when
+                valid_pools.stage in ('activity', 'service')
+                and drivers.driver_id is null
+                then 'unassigned'
             else coalesce(valid_pools.stage, 'unassigned')
         end as stage,
         valid_pools.behaviour,
         valid_pools.sustaining_level,
         drivers.driver_id,
+        valid_pools.fixed_driver_id,
         drivers.unit as driver_unit,
         drivers.decimals as driver_decimals,
         case
             when drivers.driver_id is not null
                 then {{ whole_quantity('valid_capacities.capacity', 'drivers.decimals') }}
         end as capacity_quantity,
+        coalesce(valid_pools.rate_basis, 'practical') as rate_basis,
+        coalesce(valid_pools.overload, 'used') as overload,
+        valid_pools.step_order,
         valid_pools.rule_id,
         valid_pools.approved_by,
         valid_pools.approved_on
@@ -148,9 +155,7 @@ pool_months as (
             all_pools.month = valid_pools.month
             and all_pools.pool_id = valid_pools.pool_id
     left join drivers
-        on
-            valid_pools.driver_id = drivers.driver_id
-            and valid_pools.stage = 'activity'
+        on valid_pools.driver_id = drivers.driver_id
     left join valid_capacities
         on
             all_pools.month = valid_capacities.month

@@ -1,0 +1,26 @@
+with
+
+allocated_costs as (
+
+    select * from {{ ref('allocated_costs') }}
+
+    where driver_quantity is not null
+
+),
+
+allocation_lines as (
+
+    select
+        receiver_id,
+        month,
+        driver_month,
+        pool_id,
+        behaviour,
+        driver_quantity,
+        cast(rounding_cents as tinyint) as rounding_cents
+
+    from allocated_costs
+
+)
+
+select * from allocation_lines

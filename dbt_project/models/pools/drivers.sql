@@ -1,0 +1,9 @@
+with
+
+drivers as (
+
+    select * from {{ source('rules', 'drivers') }}
+
+)
+
+select * from drivers
