@@ -176,20 +176,15 @@ class LossRates(_Strict):
     overdue_over_90: float = Field(ge=0, le=1)
 
 
-DEFAULT_LOSS_RATES = LossRates(
-    not_due=0.003, overdue_1_30=0.016, overdue_31_60=0.036, overdue_61_90=0.066, overdue_over_90=0.106
-)
-"""What stands in until a company's own history says: the matrix of IFRS 9, illustrative example 12. Nobody's experience."""
-
-
 class Credit(_Strict):
     """What it costs that customers pay later, and how much of that the company will bear.
 
-    `cost_of_capital` is a yearly rate. `loss_rates` come before the company's history; without them history decides as
-    soon as there are three years of it. Money (`equity`, `small_balance`) is in base currency.
+    `cost_of_capital` is a yearly rate; a company that names none charges nobody for waiting. `loss_rates` come before the
+    company's history; without them history decides as soon as there are three years of it, and until then no loss is
+    expected. Money (`equity`, `small_balance`) is in base currency.
     """
 
-    cost_of_capital: float = Field(default=0.10, ge=0, le=1)
+    cost_of_capital: float = Field(default=0.0, ge=0, le=1)
     default_payment_days: int = Field(default=30, ge=0, le=365)
     loss_rates: LossRates | None = None
     forward_looking_factor: float = Field(default=1.0, gt=0, le=10)

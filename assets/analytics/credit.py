@@ -340,7 +340,8 @@ def _numbers(frame: pd.DataFrame, column: str, *, missing: float = math.nan) -> 
 
 def _risk_cap(bearable: np.ndarray, yearly_rate: np.ndarray, settings: Credit) -> np.ndarray:
     """The debt whose yearly cost is `bearable`; not a number where nothing caps it."""
-    cap = np.divide(bearable, yearly_rate, out=np.full(len(bearable), math.nan), where=yearly_rate > 0)
+    # A rate below a millionth is none: nothing would cap the debt, as without a rate.
+    cap = np.divide(bearable, yearly_rate, out=np.full(len(bearable), math.nan), where=yearly_rate >= 1e-6)
     if settings.equity is None:
         return cap
     return np.fmin(cap, settings.max_equity_share * settings.equity)

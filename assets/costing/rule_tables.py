@@ -16,10 +16,10 @@ import duckdb
 
 from assets.company import (
     ALWAYS_BLOCKING,
-    DEFAULT_LOSS_RATES,
     PUBLISHABLE,
     RECONCILIATION_CHECKS,
     Company,
+    LossRates,
     ReconciliationPolicy,
 )
 from assets.costing import rules
@@ -103,7 +103,7 @@ def _settings(company: Company) -> Table:
         "declares_loss_rates": ("BOOLEAN", company.credit.loss_rates is not None),
         **{
             f"loss_rate_{age}": ("DECIMAL(9,6)", Decimal(str(rate)))
-            for age, rate in company.credit.loss_rates or DEFAULT_LOSS_RATES
+            for age, rate in company.credit.loss_rates or dict.fromkeys(LossRates.model_fields, 0).items()
         },
         "first_business_date": ("DATE", company.first_business_date),
     }

@@ -15,8 +15,8 @@ from assets.publish.privacy import notes
 from assets.publish.release import DATABASE, require_current
 
 SHOWN_CUSTOMERS = 5
-SUSTAINING = 4
-"""Place of sustaining cost among the amounts shown of a customer."""
+WHERE_ANY = ("credit cost", "sustaining")
+"""Costs that are on customers only where the company says so; without any, the column is left out."""
 SHOWN_FAILURES = 3
 NAME_WIDTH = 30
 
@@ -94,8 +94,11 @@ def _customers(connection: duckdb.DuckDBPyConnection) -> str:
     ).fetchall()
     width = NAME_WIDTH if any(row[1] for row in rows) else 0
     headings = ["net revenue", "gross margin", "cost to serve", "credit cost", "sustaining", "profit"]
-    # Sustaining cost is on customers only where the rules say so.
-    shown = [place for place in range(len(headings)) if place != SUSTAINING or any(row[2 + SUSTAINING] for row in rows)]
+    shown = [
+        place
+        for place, heading in enumerate(headings)
+        if heading not in WHERE_ANY or any(row[2 + place] for row in rows)
+    ]
     lines = [f"{'customer':<10}{_padded('name', width)}" + "".join(f"{headings[place]:>16}" for place in shown)]
     for position, (customer, name, *amounts, place, count) in enumerate(rows):
         if position and place - rows[position - 1][-2] > 1:

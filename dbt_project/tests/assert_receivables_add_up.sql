@@ -19,6 +19,8 @@ amounts as (
     inner join as_of
         on invoices.invoice_date <= as_of.as_of_date
 
+    where exists (select any_payment.payment_id from {{ ref('fct_payments') }} as any_payment)
+
     union all
 
     select

@@ -61,7 +61,7 @@ def test_a_release_holds_what_a_reader_is_promised(three_days):
     tables = {*PUBLISHED, "data_quality"}
     assert {path.stem for path in folder.glob("*.parquet")} == tables
     assert {path.name for path in folder.iterdir() if path.suffix != ".parquet"} == {
-        "whalecurve.duckdb", "manifest.json", "report.html", "lists",
+        "whalecurve.duckdb", "manifest.json", "report.html", "lists", "check.py",
     }  # fmt: skip
     assert "Harbour Pine Distribution" in (folder / "report.html").read_text()
     assert list((folder / "lists").glob("*.csv"))
@@ -115,7 +115,7 @@ def test_the_ledger_line_shows_three_equal_numbers(three_days):
     on_customers, residual = (Decimal(text.replace(",", "")) for text in shown[2][2:])
     assert on_customers + residual == numbers[0]
     assert "ledger cost = on customers + residual lines" in said
-    residual_lines = re.findall(r"^ +([\d,.]+)  [A-Z_]+:\w+$", said, re.M)
+    residual_lines = re.findall(r"^ +(-?[\d,.]+)  [A-Z_]+:\w+$", said, re.M)
     assert sum(Decimal(text.replace(",", "")) for text in residual_lines) == residual
 
 
@@ -165,7 +165,7 @@ def test_explain_leads_from_a_cost_line_to_the_ledger_and_the_driver_rows(three_
         "where pool_id = 'order_entry' order by amount desc, customer_id limit 1",
     )[0]
     said = three_days("explain", customer, "--month", month, "--pool", pool).stdout
-    assert said.startswith(f"{customer}, {month}: {amount:,.2f} on 1 cost line.")
+    assert re.match(rf"{customer}, {month}: [\d,.]+ on \d cost lines?\.", said)
     assert f"{amount:,.2f} = " in said
     assert re.search(r"ledger: [\d,.]+ in \d+ lines", said)
     assert re.search(r"GL_Detail_\S+ line \d+", said)

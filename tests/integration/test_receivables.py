@@ -94,7 +94,7 @@ def company_table(folder: Path, **credit_settings: Any) -> str:
     company = Company.model_validate(
         {
             **{"company": "toy", "name": "Toy", "base_currency": "EUR", "first_business_date": "2026-01-01"},
-            **{"sources": {"erp": {"dialect": "any"}}, "credit": credit_settings},
+            **{"sources": {"erp": {"dialect": "any"}}, "credit": {"cost_of_capital": 0.1, **credit_settings}},
         }
     )
     write_rules(company, folder, folder / "rules")
@@ -110,7 +110,8 @@ def books(
     terms: dict[str, int] | None = None,
     **credit_settings: Any,
 ) -> duckdb.DuckDBPyConnection:
-    """A database with the tables of schema credit."""
+    """A database with the tables of schema credit. Payments are delivered, if only one of nothing."""
+    payments = [*payments] or [Payment(as_of, "0", "nobody")]
     connection = duckdb.connect()
     for schema in ("rules", "facts", "staging", "credit"):
         connection.execute(f"create schema {schema}")
@@ -197,6 +198,12 @@ def test_countback_stops_where_the_balance_is_used_up(rules_folder):
     assert one_row(connection, "receivable_months", "2026-03")["countback_dso"] == 31
 
 
+IFRS_9_EXAMPLE_12 = {
+    **{"not_due": 0.003, "overdue_1_30": 0.016, "overdue_31_60": 0.036, "overdue_61_90": 0.066},
+    "overdue_over_90": 0.106,
+}
+
+
 def test_provision_matrix_of_ifrs_9(rules_folder):
     """IFRS 9, illustrative example 12: 15/7.5/4/2.5/1 million at 0.3/1.6/3.6/6.6/10.6 % -> 580,000."""
     due = {"a": ("2026-07-10", 15), "b": ("2026-06-15", 7.5), "c": ("2026-05-15", 4), "d": ("2026-04-15", 2.5)}
@@ -205,7 +212,7 @@ def test_provision_matrix_of_ifrs_9(rules_folder):
         Invoice("2026-02-01", str(Decimal(str(millions)) * 1_000_000), day, customer)
         for customer, (day, millions) in due.items()
     ]
-    connection = books(rules_folder, "2026-06-30", invoices)
+    connection = books(rules_folder, "2026-06-30", invoices, loss_rates=IFRS_9_EXAMPLE_12)
     allowances = {
         customer: one_row(connection, "expected_credit_losses", "2026-06", customer)["allowance"] for customer in due
     }
@@ -355,7 +362,9 @@ def test_what_is_paid_on_the_as_of_date_is_paid(rules_folder):
 
 
 def test_what_is_given_up_is_lost_whole_and_once(rules_folder):
-    connection = books(rules_folder, "2026-06-30", [Invoice("2024-01-01", "100", "2024-01-31")])
+    connection = books(
+        rules_folder, "2026-06-30", [Invoice("2024-01-01", "100", "2024-01-31")], loss_rates=IFRS_9_EXAMPLE_12
+    )
     row = one_row(connection, "receivable_balances", "2026-06")
     assert (row["overdue_over_90"], row["past_write_off"], row["overdue"]) == (100, 100, 100)
     assert one_row(connection, "expected_credit_losses", "2026-06")["allowance"] == 100
@@ -399,7 +408,7 @@ def test_three_years_of_history_make_the_matrix(rules_folder):
     sources = connection.execute(
         "select month, rate_source from credit.loss_rates where ageing_bucket = 'not_due' order by 1"
     ).fetchall()
-    assert [source for _, source in sources] == ["default"] * 35 + ["flow_rates"] * 25
+    assert [source for _, source in sources] == ["none"] * 35 + ["flow_rates"] * 25
 
 
 def test_declared_rates_come_before_history(rules_folder):
@@ -549,6 +558,23 @@ def test_countback_is_the_walk_back_over_months(rules_folder, invoices, payments
             float(balance), [float(one[3]) for one in earlier], [float(one[4]) for one in earlier]
         )
         assert counted == pytest.approx(expected, abs=0.011)
+
+
+def test_without_payments_nobody_knows_what_is_owed(rules_folder):
+    connection = books(rules_folder, "2026-06-30", [Invoice("2024-01-01", "500")], loss_rates=IFRS_9_EXAMPLE_12)
+    assert connection.execute("select sum(closing_balance) from credit.receivable_balances").fetchone()[0] > 0
+    connection.execute("delete from facts.fct_payments")
+    connection.execute("drop table credit.receivable_documents")
+    connection.execute(_SQL["receivable_documents"])
+    assert connection.execute("select count(*) from credit.receivable_documents").fetchone() == (0,)
+
+
+def test_a_company_that_says_nothing_of_credit_expects_no_loss(rules_folder):
+    connection = books(rules_folder, "2026-06-30", [Invoice("2024-01-01", "500")], cost_of_capital=0)
+    assert connection.execute("select distinct rate_source, loss_rate from credit.loss_rates").fetchall() == [
+        ("none", 0)
+    ]
+    assert connection.execute("select count(*) from credit.customer_credit_costs").fetchone() == (0,)
 
 
 def test_no_rows_at_all(rules_folder):

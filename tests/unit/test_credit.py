@@ -14,20 +14,21 @@ from assets.analytics import credit
 from assets.company import Company, Credit
 
 AS_OF = datetime.date(2026, 6, 30)
+CREDIT = Credit(cost_of_capital=0.10)
 
 PUNCTUAL = {
     **dict.fromkeys((*credit.AMOUNTS, *credit.MEASURES), 0.0),
     **{"exposure": 10_000, "not_due": 10_000, "allowance": 30, "sales_12m": 120_000, "balance_days_12m": 3_650_000},
     **{"highest_balance_12m": 10_000, "financing_cost_12m": 1_000, "expected_credit_loss_12m": 30},
     **{"contribution_12m": 20_000, "payment_days": 30, "months_12m": 12, "days_12m": 365},
-    **{"loss_rate_not_due": 0.003, "loss_rate_source": "default", "credit_limit": 10_000},
+    **{"loss_rate_not_due": 0.003, "loss_rate_source": "declared", "credit_limit": 10_000},
 }
 """A customer of 120,000 a year at 30 days, who pays on the day."""
 
 
 def advised(*changes, **rules):
     frame = pd.DataFrame([{"customer_id": f"C{number}", **PUNCTUAL, **change} for number, change in enumerate(changes)])
-    return credit.advise(frame, AS_OF, Credit(**rules)).to_dict("records")
+    return credit.advise(frame, AS_OF, Credit(**{"cost_of_capital": 0.10, **rules})).to_dict("records")
 
 
 def test_period_dso_as_published():
@@ -137,13 +138,13 @@ def test_later_within_the_limit_shortens_the_terms():
 
 def test_who_is_nobody_gets_no_advice_and_order_does_not_matter():
     frame = pd.DataFrame([{"customer_id": name, **PUNCTUAL} for name in ("B", "UNMATCHED", None, "A")])
-    assert list(credit.advise(frame, AS_OF, Credit())["customer_id"]) == ["A", "B"]
-    shuffled = credit.advise(frame.iloc[::-1], AS_OF, Credit())
-    pd.testing.assert_frame_equal(shuffled, credit.advise(frame, AS_OF, Credit()))
+    assert list(credit.advise(frame, AS_OF, CREDIT)["customer_id"]) == ["A", "B"]
+    shuffled = credit.advise(frame.iloc[::-1], AS_OF, CREDIT)
+    pd.testing.assert_frame_equal(shuffled, credit.advise(frame, AS_OF, CREDIT))
 
 
 def test_no_customers():
-    empty = credit.advise(pd.DataFrame(columns=["customer_id", *PUNCTUAL]), AS_OF, Credit())
+    empty = credit.advise(pd.DataFrame(columns=["customer_id", *PUNCTUAL]), AS_OF, CREDIT)
     assert list(empty.columns) == list(credit.COLUMNS) == list(credit.TYPES)
     assert len(empty) == 0
 
@@ -153,9 +154,12 @@ money = {name: numbers for name in (*credit.AMOUNTS, *credit.MEASURES, "credit_l
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.fixed_dictionaries({**money, "months_12m": numbers, "loss_rate_not_due": numbers}))
-def test_whatever_comes_in_no_traceback_and_no_infinity_comes_out(row):
-    result = credit.advise(pd.DataFrame([{"customer_id": "C", "loss_rate_source": "default", **row}]), AS_OF, Credit())
+@given(
+    st.fixed_dictionaries({**money, "months_12m": numbers, "loss_rate_not_due": numbers}),
+    st.sampled_from([CREDIT, Credit()]),
+)
+def test_whatever_comes_in_no_traceback_and_no_infinity_comes_out(row, company):
+    result = credit.advise(pd.DataFrame([{"customer_id": "C", "loss_rate_source": "declared", **row}]), AS_OF, company)
     (found,) = result.to_dict("records")
     numbers = [value for value in found.values() if isinstance(value, int | float | np.number)]
     assert all(math.isfinite(number) for number in numbers)

@@ -19,7 +19,8 @@ from assets.publish.summary import summary
 # The release takes most of a minute to make, once for all tests that read it.
 pytestmark = pytest.mark.slow
 
-COST = ("direct_cost_to_serve", "activity_cost_variable", "activity_cost_fixed")
+COST = ("direct_cost_to_serve", "activity_cost_variable", "activity_cost_step_fixed", "activity_cost_fixed")
+CREDIT = ("expected_credit_loss", "financing_cost")
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +80,14 @@ def test_the_heading_gives_the_totals_of_all_customers(said, release):
 
 
 def test_the_best_and_the_worst_customers_are_those_of_the_marts(said, release):
-    found = totals(release("customer_profitability"), "net_revenue", "gross_margin", COST, "operating_profit")
+    found = totals(release("customer_profitability"), "net_revenue", "gross_margin", COST, CREDIT, "operating_profit")
     names = {row["customer_id"]: row["customer_name"] or "" for row in release("customers")}
-    ranked = sorted(found, key=lambda customer: (-found[customer][3], customer))
+    ranked = sorted(found, key=lambda customer: (-found[customer][4], customer))
     table = said.split("\n\n")[1].splitlines()
-    assert re.sub(r" +", " ", table[0]) == "customer name net revenue gross margin cost to serve profit"
+    assert re.sub(r" +", " ", table[0]) == "customer name net revenue gross margin cost to serve credit cost profit"
     for customer, line in zip(ranked[:5] + ranked[-5:], table[1:6] + table[7:], strict=True):
         assert line.startswith(customer)
-        figures = line.split()[-4:]
+        figures = line.split()[-5:]
         assert [number(text) for text in figures] == [cents(amount) for amount in found[customer]]
         shown = line[10 : line.index(figures[0])].strip()
         assert shown

@@ -135,11 +135,12 @@ bucket_evidence as (
         {% if loop.last %}
         cast(1 as decimal(9, 6)) as stated_rate,
         cast(1 as decimal(9, 6)) as forward_looking_factor,
-        'written_off' as stated_by
+        case when company.declares_loss_rates or evidence.known_months >= 36 then 'written_off' else 'none' end
+            as stated_by
         {% else %}
         company.loss_rate_{{ bucket }} as stated_rate,
         company.forward_looking_factor,
-        case when company.declares_loss_rates then 'declared' else 'default' end as stated_by
+        case when company.declares_loss_rates then 'declared' else 'none' end as stated_by
         {% endif %}
 
     from evidence
@@ -149,13 +150,13 @@ bucket_evidence as (
 
 ),
 
--- What the company says comes before its history, its history before a default.
+-- What the company says comes before its history; until there is either, no loss is expected.
 chosen as (
 
     select
         *,
         case
-            when stated_by = 'default' and known_months >= 36 and reached_amount > 0 then 'flow_rates'
+            when stated_by = 'none' and known_months >= 36 and reached_amount > 0 then 'flow_rates'
             else stated_by
         end as rate_source
 
@@ -178,6 +179,7 @@ loss_rates as (
             least(
                 case
                     when rate_source = 'flow_rates' then cast(lost_amount as double) / cast(reached_amount as double)
+                    when rate_source = 'none' then 0.0
                     else cast(stated_rate as double)
                 end * cast(forward_looking_factor as double),
                 1
