@@ -219,10 +219,10 @@ def build(
     # What dbt writes while it builds belongs to the data folder: runs of several companies share the project's folder.
     written = ["--no-write-json", "--target-path", str(workspace.data / "dbt")]
     arguments = ["build", *SILENT, *project_arguments(), *written, "--exclude-resource-type", "unit_test"]
-    # A test of tables of two passes runs in the later one: when all that it reads is selected or was built before.
-    arguments += ["--indirect-selection", "buildable"]
     names = [unique_id.split(".")[-1] for unique_id in chosen]
-    result = invoke([*arguments, "--select", *names], manifest=manifest, callbacks=[progress])
+    later = _tests_of_later_passes(manifest, context.op.name)
+    exclude = ["--exclude", *later] if later else []
+    result = invoke([*arguments, "--select", *names, *exclude], manifest=manifest, callbacks=[progress])
     if not result.result or not result.result.results:
         raise WhalecurveError("dbt reported nothing for the selected models, so nothing can be trusted to be built.")
     counts = _row_counts(workspace, [specs[unique_id].key for unique_id in chosen])
@@ -258,6 +258,21 @@ def build(
             f"{len(failures)} dbt models or tests said no:\n  {shown}\n"
             "The last release stays. Look at the failing rows in the warehouse, mend the input or the rule, and run again."
         )
+
+
+def _tests_of_later_passes(manifest: Any, step: str) -> list[str]:
+    """Names of the tests that also read what a later pass builds: they run there, when it is all there."""
+    steps = list(PASSES)
+    later = {layer for name in steps[steps.index(step) + 1 :] for layer in PASSES[name]}
+    return sorted(
+        node.name
+        for unique_id, node in manifest.nodes.items()
+        if unique_id.startswith("test.")
+        and any(
+            parent.startswith("model.") and unique_id_layer(manifest, parent) in later
+            for parent in node.depends_on.nodes
+        )
+    )
 
 
 def _row_counts(workspace: Workspace, keys: list[dg.AssetKey]) -> dict[str, int]:
