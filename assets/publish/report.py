@@ -163,7 +163,9 @@ def _customers(connection: duckdb.DuckDBPyConnection, tier: str, order: str) -> 
         f"""
         select customers.customer_id, customers.customer_name, customers.source_customer_id, customers.segment,
             {tier} as tier, customers.net_revenue_12m as net_revenue, customers.gross_margin_12m as gross_margin,
-            customers.cost_to_serve_12m as cost_to_serve, customers.operating_profit_12m as profit
+            customers.cost_to_serve_12m as cost_to_serve,
+            customers.credit_cost_12m + customers.allocated_sustaining_12m as other_cost,
+            customers.operating_profit_12m as profit
         from overview.customers as customers
         left join analytics.customer_rfm as tiers on tiers.customer_id = customers.customer_id
         where customers.operating_profit_12m {">" if order == "desc" else "<"} 0
