@@ -478,7 +478,7 @@ def companies(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(company=companies(), method=st.sampled_from(["direct", "step_down", "reciprocal"]), data=st.data())
 def test_no_cent_is_lost_or_made_in_any_company(tmp_path, company, method, data):
     """Conservation at every node is checked by the engine's own tests (run_engine); here by month, sign and order."""
