@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from assets.analytics.history import MONEY_SCALE, as_of_column, known_orders, money, month_number
+from assets.costing.cents import largest_remainder
 
 NOT_A_CUSTOMER = "UNMATCHED"
 
@@ -306,14 +307,14 @@ def spending(
             continue
         rules = _rules_in_force(history.spending_rules, pool_id, month)
         shares = {f"{place:06}": round(rule.share * SHARE_SCALE) for place, rule in enumerate(rules)}
-        parts = _largest_remainder(cost, {**shares, "kept": max(SHARE_SCALE - sum(shares.values()), 0)})
+        parts = largest_remainder(cost, {**shares, "kept": max(SHARE_SCALE - sum(shares.values()), 0)})
         for place, rule in enumerate(rules):
             part = parts[f"{place:06}"]
             if _key(rule.channel):
                 spent[_key(rule.channel), month] += part
                 continue
             weights = campaign_cost[month] if rule.divided_by == "campaign_cost" else new_in[month]
-            for channel, cents in _largest_remainder(part, weights or {_key(UNATTRIBUTED): 1}).items():
+            for channel, cents in largest_remainder(part, weights or {_key(UNATTRIBUTED): 1}).items():
                 spent[channel, month] += cents
     return {key: cents for key, cents in spent.items() if cents}
 
@@ -404,13 +405,3 @@ def _channel_names(history: History) -> dict[str, str]:
             spelled = " ".join(str(channel).split())
             names[_key(channel)] = min(names.get(_key(channel), spelled), spelled)
     return names
-
-
-def _largest_remainder(cents: int, weights: Mapping[str, int]) -> dict[str, int]:
-    """Divide cents by weights as the macro `largest_remainder`: ties by larger weight, then by the name that sorts first."""
-    total = sum(weights.values())
-    whole = {receiver: divmod(abs(cents) * weight, total) for receiver, weight in weights.items()}
-    left = abs(cents) - sum(part for part, _ in whole.values())
-    ranked = sorted(weights, key=lambda receiver: (-whole[receiver][1], -weights[receiver], receiver))
-    sign = -1 if cents < 0 else 1
-    return {receiver: sign * (whole[receiver][0] + (place < left)) for place, receiver in enumerate(ranked)}

@@ -21,6 +21,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from assets.costing.cents import largest_remainder
 from assets.errors import ConfigurationError
 
 Method = Literal["direct", "step_down", "reciprocal"]
@@ -368,7 +369,7 @@ def _divide(rates: _Rates, arriving: Mapping[str, int]) -> dict[str, dict[str, i
     """Return pool -> receiver -> cents for one component; every pool hands on exactly what it has."""
     if len(rates.component) == 1:
         (pool,) = rates.component
-        return {pool: _largest_remainder(arriving[pool], rates.weights[pool])}
+        return {pool: largest_remainder(arriving[pool], rates.weights[pool])}
 
     charged = rates.of_cents(arriving)
     slack, farthest_first = _slack_arcs(rates.weights)
@@ -389,7 +390,7 @@ def _divide(rates: _Rates, arriving: Mapping[str, int]) -> dict[str, dict[str, i
             gross[slack[pool]] += left
         else:
             outside = {r: weight for r, weight in rates.weights[pool].items() if r not in rates.weights}
-            parts[pool] |= _largest_remainder(left, outside)
+            parts[pool] |= largest_remainder(left, outside)
     return parts
 
 
@@ -408,16 +409,6 @@ def _slack_arcs(weights: Mapping[str, _Weights]) -> tuple[dict[str, str], list[s
         for pool in slack.keys() - distance.keys():
             distance[pool] = distance[slack[pool]] + 1
     return slack, sorted(weights, key=lambda pool: (-distance[pool], pool))
-
-
-def _largest_remainder(cents: int, weights: Mapping[str, int]) -> dict[str, int]:
-    """Divide cents by weights: whole cents first, then one each by largest remainder, larger weight, smaller id."""
-    total = sum(weights.values())
-    whole = {receiver: divmod(abs(cents) * weight, total) for receiver, weight in weights.items()}
-    left = abs(cents) - sum(part for part, _ in whole.values())
-    ranked = sorted(weights, key=lambda receiver: (-whole[receiver][1], -weights[receiver], receiver))
-    parts = {receiver: whole[receiver][0] + (place < left) for place, receiver in enumerate(ranked)}
-    return {receiver: -parts[receiver] if cents < 0 else parts[receiver] for receiver in weights}
 
 
 def _half_even(numerator: int, denominator: int) -> int:
