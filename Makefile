@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# A file of tests stays with one worker: its fixtures are whole runs of the pipeline.
+PARALLEL := --numprocesses auto --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -28,10 +30,10 @@ ui: $(INSTALLED) ## Open the Dagster UI on the same data
 	@$(BIN)/whalecurve ui
 
 test: $(INSTALLED) lint ## Lint and run every test
-	@$(BIN)/python -m pytest --durations=10
+	@$(BIN)/python -m pytest --durations=10 $(PARALLEL)
 
 test-fast: $(INSTALLED) ## The tests of the inner loop
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 lint: $(INSTALLED) ## ruff, mypy and sqlfluff, as pre-commit runs them
 	@$(BIN)/ruff check .

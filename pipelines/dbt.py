@@ -104,8 +104,12 @@ def parsed_manifest() -> Any:
 
 
 def _is_fresh() -> bool:
-    parts_exist = all(path.exists() for path in (DBT_MANIFEST, PARSED, SOURCES_HASH))
-    return parts_exist and SOURCES_HASH.read_text() == _sources_hash()
+    """Whether the last parse still holds; not while another process is putting its own in place."""
+    try:
+        parsed_sources = SOURCES_HASH.read_text()
+    except FileNotFoundError:
+        return False
+    return DBT_MANIFEST.exists() and PARSED.exists() and parsed_sources == _sources_hash()
 
 
 def manifest_path() -> Path:

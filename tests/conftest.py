@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
-from command import PROJECT, Whalecurve
+from command import PROJECT, Whalecurve, made_once
 
 os.environ.pop("WHALECURVE_PSEUDONYM_KEY", None)
 os.environ.update(
@@ -19,7 +20,11 @@ os.environ.update(
 @pytest.fixture(scope="session")
 def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Whalecurve:
     """A demo company of 60 customers with all its dates run and released. Tests must not change it."""
-    whalecurve = Whalecurve(PROJECT / "companies" / "demo", tmp_path_factory.mktemp("small_demo"))
-    whalecurve("demo", "--customers", "60", "--lines", "4000")
-    whalecurve("run")
-    return whalecurve
+    company = PROJECT / "companies" / "demo"
+
+    def run(folder: Path) -> None:
+        whalecurve = Whalecurve(company, folder)
+        whalecurve("demo", "--customers", "60", "--lines", "4000")
+        whalecurve("run")
+
+    return Whalecurve(company, made_once(tmp_path_factory, "small_demo", run))

@@ -62,8 +62,14 @@ RULE_FILES = {
 
 
 def load_rules(company_folder: Path) -> RuleSet:
-    """Read and check `<company>/costing/`. Raises ConfigurationError with file, row, column and remedy of each fault."""
+    """Read and check `<company>/costing/`. Raises ConfigurationError with file, row, column and remedy of each fault.
+
+    A company without that folder has no rules (one without a ledger needs none): what its ledger holds is then on no customer,
+    and the release says so.
+    """
     folder = company_folder / "costing"
+    if not folder.exists():
+        return RuleSet(pools=[], drivers=[], ledger_scope=[])
     known = {file.name for file in RULE_FILES.values()}
     strangers = sorted(path.name for path in folder.glob("*.csv") if path.name not in known)
     if strangers:

@@ -88,7 +88,7 @@ def _entity(check: EntityCheck) -> Iterator[str]:
 
 def _files(check: EntityCheck) -> Iterator[str]:
     described = [
-        f"{file.name}  ({', '.join(_kind(file.encoding, file.header))}, {file.rows:,} rows)"
+        f"{file.name}  ({', '.join([*_kind(file.encoding, file.header), f'{file.rows:,} rows'])})"
         for file in check.files[:SHOWN_FILES]
     ] or list(check.delivered[:SHOWN_FILES])
     more = max(len(check.files), len(check.delivered) if not check.files else 0) - SHOWN_FILES

@@ -125,6 +125,8 @@ def _whale_curve(connection: duckdb.DuckDBPyConnection) -> str:
         return "Whale curve: no customer earns anything yet."
     if rank == count:
         return f"Whale curve: all {count:,} customers earn something, {total:,.2f} together."
+    if peak == total:
+        return f"Whale curve: the best {rank:,} of {count:,} customers earn all of {total:,.2f}; the others earn nothing."
     share = f"{peak / total:.1%} of the total" if total > 0 else "while all together lose money"
     return (
         f"Whale curve: the best {rank:,} of {count:,} customers earn {peak:,.2f}, {share}; "
@@ -144,6 +146,8 @@ def _ledger(connection: duckdb.DuckDBPyConnection) -> str:
         """
     ).fetchone()
     assert row is not None
+    if all(amount is None for amount in row):
+        return "No cost is in the ledger's scope: cost to serve is not known, and profit is gross margin."
     ledger = Decimal(row[0] or 0) / 100
     pools, customers, residual = (amount or Decimal(0) for amount in row[1:])
     lines = [

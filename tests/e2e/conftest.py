@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command import made_once
 from harness import DAYS, DEMO, Company, Warm
 
 
@@ -20,12 +21,14 @@ def warm() -> Iterator[Warm]:
 @pytest.fixture(scope="session")
 def landing(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a demo company of 60 customers delivers on DAYS."""
-    whalecurve = Company(warm, DEMO, tmp_path_factory.mktemp("landing"))
-    whalecurve("demo", "--customers", "60", "--lines", "2500")
-    for folder in (whalecurve.data / "landing").glob("*/*"):
-        if folder.name not in DAYS:
-            shutil.rmtree(folder)
-    return whalecurve.data / "landing"
+
+    def write(folder: Path) -> None:
+        Company(warm, DEMO, folder)("demo", "--customers", "60", "--lines", "2500")
+        for delivered in (folder / "landing").glob("*/*"):
+            if delivered.name not in DAYS:
+                shutil.rmtree(delivered)
+
+    return made_once(tmp_path_factory, "delivered", write) / "landing"
 
 
 @pytest.fixture
@@ -37,22 +40,28 @@ def company(warm: Warm, tmp_path: Path) -> Company:
 @pytest.fixture(scope="session")
 def two_days(warm: Warm, landing: Path, tmp_path_factory: pytest.TempPathFactory) -> Company:
     """The first two of DAYS, run one at a time and the later one first. Tests must not change it: `copied` copies it."""
-    whalecurve = Company(warm, DEMO, tmp_path_factory.mktemp("two_days"))
-    whalecurve.deliver(landing, *DAYS[:2])
-    first = whalecurve("run", "--date", DAYS[1], check=False)
-    # A day's changes without what they change need not tie out: the gate may say no, and then says so.
-    assert first.returncode == 0 or "The quality gate said no" in first.stderr, first.stderr
-    whalecurve("run", "--date", DAYS[0])
-    return whalecurve
+
+    def run(folder: Path) -> None:
+        whalecurve = Company(warm, DEMO, folder)
+        whalecurve.deliver(landing, *DAYS[:2])
+        first = whalecurve("run", "--date", DAYS[1], check=False)
+        # A day's changes without what they change need not tie out: the gate may say no, and then says so.
+        assert first.returncode == 0 or "The quality gate said no" in first.stderr, first.stderr
+        whalecurve("run", "--date", DAYS[0])
+
+    return Company(warm, DEMO, made_once(tmp_path_factory, "two_days", run))
 
 
 @pytest.fixture(scope="session")
 def three_days(warm: Warm, landing: Path, tmp_path_factory: pytest.TempPathFactory) -> Company:
     """All DAYS run as one range from nothing and released. Tests must not change it."""
-    whalecurve = Company(warm, DEMO, tmp_path_factory.mktemp("three_days"))
-    whalecurve.deliver(landing)
-    whalecurve("run")
-    return whalecurve
+
+    def run(folder: Path) -> None:
+        whalecurve = Company(warm, DEMO, folder)
+        whalecurve.deliver(landing)
+        whalecurve("run")
+
+    return Company(warm, DEMO, made_once(tmp_path_factory, "three_days", run))
 
 
 @pytest.fixture
