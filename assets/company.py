@@ -7,14 +7,16 @@ about one company stands in code.
 from __future__ import annotations
 
 import datetime
+import difflib
 import hashlib
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
+from assets.analytics.kpi_catalogue import KPIS
 from assets.yaml_files import read_yaml, validated
 
 RECONCILIATION_CHECKS = (
@@ -200,6 +202,36 @@ class Credit(_Strict):
     small_balance: float = Field(default=100.0, ge=0)
 
 
+class RelationshipWeights(_Strict):
+    """How much each part counts in the strength of a relationship; only their ratios matter."""
+
+    satisfaction: float = Field(default=0.25, ge=0, le=100)
+    loyalty: float = Field(default=0.20, ge=0, le=100)
+    complaints: float = Field(default=0.15, ge=0, le=100)
+    service: float = Field(default=0.15, ge=0, le=100)
+    engagement: float = Field(default=0.25, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> RelationshipWeights:
+        if not any(weight for _, weight in self):
+            raise ValueError("are all 0; give at least one part of the relationship a weight")
+        return self
+
+
+class Relationship(_Strict):
+    """From which strength (0 to 100) on a relationship is strong, and what the strength is made of."""
+
+    strong_from: float = Field(default=60.0, gt=5, le=100)
+    weights: RelationshipWeights = RelationshipWeights()
+
+
+class Service(_Strict):
+    """Within how many hours a service case should be answered first, and closed; without them no share within target is known."""
+
+    response_hours: float | None = Field(default=None, gt=0, le=8760)
+    resolution_hours: float | None = Field(default=None, gt=0, le=8760)
+
+
 class Privacy(_Strict):
     """Personal columns that published tables hold in clear. Those not listed are pseudonyms, free text is dropped."""
 
@@ -257,6 +289,10 @@ class Company(_Strict):
     value: Value = Value()
     costing: Costing = Costing()
     credit: Credit = Credit()
+    relationship: Relationship = Relationship()
+    service: Service = Service()
+    kpis: dict[str, FiniteFloat] = {}
+    referral_sources: tuple[str, ...] = ()
     matching: Matching = Matching()
     privacy: Privacy = Privacy()
     releases: Releases = Releases()
@@ -278,6 +314,15 @@ class Company(_Strict):
                 raise ValueError(f"'{check}' is a warning without a reason: say why, it is printed in the release")
         return value
 
+    @field_validator("kpis")
+    @classmethod
+    def _known_kpis(cls, value: dict[str, float]) -> dict[str, float]:
+        for name in value:
+            if name not in KPIS:
+                near = difflib.get_close_matches(name, KPIS, n=1, cutoff=0.0)[0]
+                raise ValueError(f"'{name}' is not a key figure; the nearest is '{near}'; all are {', '.join(KPIS)}")
+        return value
+
     @model_validator(mode="after")
     def _dates_in_order(self) -> Company:
         if self.last_business_date and self.last_business_date < self.first_business_date:
@@ -292,9 +337,9 @@ def load_company(folder: Path) -> Company:
 
 
 def company_hash(folder: Path) -> str:
-    """Hash of everything the company folder says (settings, dialects, costing rules, links): part of a release's manifest."""
+    """Hash of all the company folder says (settings, playbook, dialects, costing rules, links): part of a release's manifest."""
     digest = hashlib.sha256()
-    parts = ("dialects/*.yml", "costing/*.csv", "customers/*.csv")
+    parts = ("playbook.yml", "rfm.yml", "dialects/*.yml", "costing/*.csv", "customers/*.csv")
     for path in sorted([folder / "company.yml", *(path for part in parts for path in folder.glob(part))]):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -7,7 +7,16 @@ import warnings
 import dagster as dg
 
 from assets import quality_gate
-from assets.analytics import growth_studies, pool_studies, profit_studies, scores
+from assets.analytics import (
+    action_studies,
+    growth_studies,
+    match_suggestions,
+    model_studies,
+    pool_studies,
+    profit_studies,
+    relationship_studies,
+    scores,
+)
 from assets.costing import rule_tables, service_charges
 from assets.ingest import raw
 from assets.publish import release_asset
@@ -48,10 +57,14 @@ def build_definitions() -> dg.Definitions:
             rule_tables.costing_rules,
             service_charges.solved_service_charges,
             *dbt.dbt_layers(listener=quality_gate.record_dbt_tests),
-            *scores.ASSETS,
+            *match_suggestions.ASSETS,
             *pool_studies.ASSETS,
             *profit_studies.ASSETS,
             *growth_studies.ASSETS,
+            *model_studies.ASSETS,
+            *scores.ASSETS,
+            *relationship_studies.ASSETS,
+            *action_studies.ASSETS,
             release_asset.release,
         ],
         asset_checks=quality_gate.suite_checks(),

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import duckdb
 
+from assets import advice
 from assets.errors import WhalecurveError
 from assets.ingest import storage
 from assets.ingest.contract import load_contract
@@ -64,7 +65,13 @@ class Findings:
     other_rows: collections.Counter[str] = field(default_factory=collections.Counter)
     warehouse: dict[str, int] = field(default_factory=dict)
     releases: list[str] = field(default_factory=list)
+    advice: int = 0
     files: set[tuple[str, str, str]] = field(default_factory=set)
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether anything of the person lies in what Whalecurve keeps."""
+        return bool(self.loads or self.warehouse or self.releases or self.advice)
 
 
 def forget(
@@ -104,17 +111,17 @@ def forget(
             _rewrite(connection, planned, path, load)
         left = left_in_clear(connection, workspace.raw, person) if person else []
         findings.files |= set(delivered_files(connection, workspace.raw, [token]))
-    if token in register.finished and not findings.loads and not findings.warehouse and not findings.releases:
-        return (
-            f"Nothing to do: this person was erased before, as {token}, and is nowhere in raw, warehouse or releases."
-        )
+    if token in register.finished and not findings.anywhere:
+        return f"Nothing to do: this person was erased before, as {token}, and is nowhere in raw, warehouse, releases or advice."
 
     former = current(workspace.releases)
     before = _money(former) if former else None
+    marks = {mark for mark, whose in planned.marks.items() if whose == token}
+    with reading_connection() as connection:  # before the next release, which reports what became of earlier advice
+        advice.erase(connection, workspace.data, _advised(planned, marks))
     _publish_without(workspace, say)
     published = current(workspace.releases)
     assert published is not None
-    marks = {mark for mark, whose in planned.marks.items() if whose == token}
     with duckdb.connect() as connection:
         if _holds(connection, planned, marks, published.path):
             raise WhalecurveError(
@@ -129,6 +136,7 @@ def forget(
             f"Erased. In all of them this customer is now {token}; the register is {workspace.data / 'erasures.jsonl'}.",
             f"  raw layer   {len(findings.loads)} loads rewritten",
             "  warehouse   built anew from the raw layer",
+            f"  advice      {findings.advice:,} earlier pieces removed",
             f"  releases    {len(removed)} removed: {', '.join(removed) or 'none'}; current: {published.release_id}",
             *_money_said(before, _money(published)),
             *_left_said(workspace, findings, person, left),
@@ -189,6 +197,7 @@ def _findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, regis
             }
     marks = {mark for mark, whose in register.marks.items() if whose == token}
     found.warehouse = _in_warehouse(workspace, register, marks)
+    found.advice = sum(advice.count(connection, workspace.data, _advised(register, marks)).values())
     held = current(workspace.releases)
     for release in releases(workspace.releases):
         if release != held and _holds(connection, register, marks, release.path):
@@ -216,6 +225,12 @@ def _in_warehouse(workspace: Workspace, register: Register, marks: set[str]) -> 
             for schema, table in tables
         }
     return {table: count for table, count in counted.items() if count}
+
+
+def _advised(register: Register, marks: set[str]) -> str:
+    """The condition by which earlier advice was about the person."""
+    shown = ", ".join(literal(mark) for mark in sorted(marks))
+    return f"{register.mark('golden', 'customer_id')} in ({shown})" if marks else "false"
 
 
 def _holds(connection: duckdb.DuckDBPyConnection, register: Register, marks: set[str], release: Path) -> bool:
@@ -295,6 +310,8 @@ def _said(workspace: Workspace, findings: Findings, person: Person | None) -> li
     if not findings.loads:
         lines.append("  none in the raw layer")
     lines += [f"  {table:<30}{count:>9,}" for table, count in findings.warehouse.items()]
+    if findings.advice:
+        lines.append(f"Earlier advice about them: {findings.advice:,}")
     if findings.releases:
         lines.append(f"Releases that hold them: {', '.join(findings.releases)}")
     return lines

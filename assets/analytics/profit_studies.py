@@ -1,13 +1,13 @@
-"""What a customer's profit rests on: the assets of break-even levers, of profit under other methods and driver errors, and of
-credit.
+"""What a customer's profit rests on: the assets of break-even levers, of profit under other methods and driver errors, of prices
+and of credit.
 
-The functions (`break_even`, `profit_sensitivity`, `credit`) know nothing of Dagster or of the warehouse.
+The functions (`break_even`, `profit_sensitivity`, `price_sensitivity`, `credit`) know nothing of Dagster or of the warehouse.
 """
 
 import duckdb
 import pandas as pd
 
-from assets.analytics import break_even, credit, profit_sensitivity
+from assets.analytics import break_even, credit, price_sensitivity, profit_sensitivity
 from assets.analytics.table_asset import analytics_asset
 from pipelines.resources import Workspace
 
@@ -28,6 +28,10 @@ def _profit_sensitivity(connection: duckdb.DuckDBPyConnection, workspace: Worksp
         connection.execute(profit_sensitivity.RATED_COSTS).df(),
         workspace.as_of(),
     )
+
+
+def _price_sensitivity(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> pd.DataFrame:
+    return price_sensitivity.estimate(connection.execute(price_sensitivity.PRICES).df(), workspace.as_of())
 
 
 def _credit_risk(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> pd.DataFrame:
@@ -57,6 +61,14 @@ ASSETS = [
         ("marts.customer_profitability", "marts.customer_cost_lines", "costing.method_costs", "facts.as_of"),
         profit_sensitivity.TYPES,
         _profit_sensitivity,
+    ),
+    analytics_asset(
+        "price_sensitivity",
+        "One row per customer with priced purchases: how the quantities bought follow the prices paid, with its interval, or "
+        "why that cannot be told.",
+        ("facts.fct_invoice_lines", "facts.as_of"),
+        price_sensitivity.TYPES,
+        _price_sensitivity,
     ),
     analytics_asset(
         "credit_risk",

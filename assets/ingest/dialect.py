@@ -16,9 +16,11 @@ another of its own or a built-in one, entity by entity and column by column.
 from __future__ import annotations
 
 import codecs
+import difflib
 import functools
 import hashlib
 import re
+import string
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -352,6 +354,50 @@ class EntityMapping(_Strict):
         return frozenset(name for label in labels for name in re.split(r"[.\[\]=]", label))
 
 
+EXPORTED_LISTS = ("actions",)
+"""The lists a source's own CRM can import."""
+
+EXPORTED_FIELDS = (
+    *("source_customer_id", "customer_id", "customer_name", "owner_ref", "owner_role"),
+    *("action", "action_rank", "priority_rank", "rule_id", "title", "title_zh", "reason", "reason_zh"),
+    *("expected_effect", "effect_basis", "effect_basis_zh", "due_date", "as_of_date"),
+)
+"""What a column of an exported list may hold."""
+
+
+def fields_of(template: str) -> list[str]:
+    """The fields in braces of a template, in order. Raises ValueError for what is not a template of EXPORTED_FIELDS."""
+    found = []
+    for _, name, form, conversion in string.Formatter().parse(template):
+        if name is None:
+            continue
+        if name not in EXPORTED_FIELDS:
+            near = difflib.get_close_matches(name, EXPORTED_FIELDS, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(EXPORTED_FIELDS)}"
+            raise ValueError(f"'{name}' is not a field of the list{hint}")
+        if form or conversion:
+            raise ValueError(f"write {{{name}}} without a format")
+        found.append(name)
+    return found
+
+
+class Export(_Strict):
+    """A list in the form this system imports: its own column names, each with a text that names fields in braces."""
+
+    dates: str = "%Y-%m-%d"
+    columns: dict[Annotated[str, Field(min_length=1)], str] = Field(min_length=1)
+
+    @field_validator("columns")
+    @classmethod
+    def _known_fields(cls, value: dict[str, str]) -> dict[str, str]:
+        for header, template in value.items():
+            try:
+                fields_of(template)
+            except ValueError as error:
+                raise ValueError(f"column '{header}': {error}") from None
+        return value
+
+
 class Dialect(_Strict):
     """All that is known of one system's files. An entity delivered in several kinds of file has several mappings."""
 
@@ -362,6 +408,7 @@ class Dialect(_Strict):
     timezone: TimeZone = "UTC"
     currency: str | None = None
     entities: dict[str, Annotated[tuple[EntityMapping, ...], BeforeValidator(_listed)]]
+    export: dict[Literal[EXPORTED_LISTS], Export] = {}  # type: ignore[valid-type]
 
     @field_validator("entities")
     @classmethod

@@ -7,11 +7,21 @@ deleted there, are left out: nobody could act on them. Names are in a list only 
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
 import duckdb
 import pandas as pd
 
+from assets.company import Company
+from assets.ingest.dialect import EXPORTED_FIELDS, Export, fields_of, load_dialect
+
 LONGEST = 500
 """Rows per list: what a team can work through before the next release."""
+
+MOST_ACTIONS = 20_000
+"""Rows of customer_actions.csv and of each CRM's own list, by priority over the company. The table holds all."""
 
 CUSTOMER = """
     customers.source_instance,
@@ -112,6 +122,43 @@ MATCH_SUGGESTIONS = f"""
 """
 
 
+ACTIONS = f"""
+    select
+        customers.source_instance,
+        customers.source_customer_id,
+        customers.customer_name,
+        actions.customer_id,
+        actions.priority_rank,
+        actions.action_rank,
+        actions.action,
+        actions.title,
+        actions.title_zh,
+        actions.reason,
+        actions.reason_zh,
+        cast(actions.expected_effect as decimal(22, 2)) as expected_effect,
+        actions.effect_basis,
+        actions.effect_basis_zh,
+        actions.owner_role,
+        case when actions.owner_ref is not null then customers.owner_ref end as owner_ref,
+        actions.due_date,
+        actions.rule_id,
+        actions.as_of_date
+    from analytics.advised_actions as actions
+    inner join overview.customers as customers on customers.customer_id = actions.customer_id
+    where customers.is_in_crm and not customers.is_deleted
+    order by actions.priority_rank
+    limit {MOST_ACTIONS}
+"""
+"""Owners as published customers have them: in clear, as pseudonyms or not at all."""
+
+CRM_SOURCES = """
+    select distinct source_instance
+    from overview.customers
+    where is_in_crm and source_instance is not null
+    order by source_instance
+"""
+
+
 def lists(connection: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:
     """The lists by file name, one row per customer each (the last: per pair), best first to work on. Amounts in base currency.
 
@@ -127,6 +174,46 @@ def lists(connection: duckdb.DuckDBPyConnection) -> dict[str, pd.DataFrame]:
         "customer_match_suggestions": MATCH_SUGGESTIONS,
     }
     return {name: _plain(connection.execute(query)) for name, query in queries.items()}
+
+
+def action_lists(
+    connection: duckdb.DuckDBPyConnection, exports: Mapping[str, Export], publish: Collection[str]
+) -> dict[str, pd.DataFrame]:
+    """The advice by file name: customer_actions for everybody, and actions_<source> for each source with customers of its own.
+
+    A source named in `exports` gets the columns its CRM imports, any other the plain ones. `publish` are the personal columns the
+    company publishes: a column of an export that names another one is left out, because a pseudonym is nobody's id.
+    """
+    everything = _plain(connection.execute(ACTIONS))
+    shown = {"customer_actions": everything}
+    for (source,) in connection.execute(CRM_SOURCES).fetchall():
+        own = everything[everything["source_instance"] == source].reset_index(drop=True)
+        export = exports.get(source)
+        shown[f"actions_{source}"] = own if export is None else _exported(own, export, publish)
+    return shown
+
+
+def action_exports(company: Company, company_folder: Path) -> dict[str, Export]:
+    """Source -> how its CRM imports advice, for the sources whose dialect says so."""
+    dialects = {name: load_dialect(source.dialect, company_folder) for name, source in company.sources.items()}
+    return {name: dialect.export["actions"] for name, dialect in dialects.items() if "actions" in dialect.export}
+
+
+def _exported(rows: pd.DataFrame, export: Export, publish: Collection[str]) -> pd.DataFrame:
+    texts = {name: [_text(value, export.dates) for value in rows[name]] for name in EXPORTED_FIELDS}
+    hidden = {"customer_name", "owner_ref"} - set(publish)
+    columns = {
+        header: [template.format(**{name: texts[name][row] for name in names}) for row in range(len(rows))]
+        for header, template, names in ((header, text, fields_of(text)) for header, text in export.columns.items())
+        if not hidden & set(names)
+    }
+    return pd.DataFrame(columns, dtype="object")
+
+
+def _text(value: object, dates: str) -> str:
+    if value is None or value != value:
+        return ""
+    return value.strftime(dates) if isinstance(value, datetime.date) else str(value)
 
 
 def _plain(result: duckdb.DuckDBPyConnection) -> pd.DataFrame:

@@ -9,9 +9,9 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from assets import gate
+from assets import advice, gate
 from assets.company import company_hash
-from assets.publish.lists import lists
+from assets.publish.lists import action_exports, action_lists, lists
 from assets.publish.privacy import key_changed, notes, privacy
 from assets.publish.release import current, prune, publish
 from assets.publish.report import render
@@ -29,7 +29,10 @@ WHALE_CURVE = """
 
 @dg.asset(
     key=["release", "current"],
-    deps=[*(asset_key(table) for table in PUBLISHED), dg.AssetKey(["analytics", "customer_match_suggestions"])],
+    deps=[
+        *(asset_key(table) for table in PUBLISHED),
+        *(dg.AssetKey(["analytics", table]) for table in ("customer_match_suggestions", "advised_actions")),
+    ],
     group_name="release",
     owners=owners()["engineering"],
     kinds={"parquet", "duckdb"},
@@ -40,6 +43,7 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     company = workspace.company()
     as_of = workspace.as_of()
     former = current(workspace.releases)
+    exports = action_exports(company, workspace.company_folder)
     with workspace.warehouse() as connection:
         noted = privacy(connection, company.privacy.publish, pseudonym_key())
         published = publish(
@@ -54,11 +58,12 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
             suites=gate.load_suites(EXPECTATIONS),
             required_checks=required_dbt_tests(json.loads(DBT_MANIFEST.read_text())),
             report_html=render(connection),
-            lists=lists(connection),
+            lists=lists(connection) | action_lists(connection, exports, company.privacy.publish),
             # Noted for people; nothing is computed from it and the release id does not depend on it.
             published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             privacy=noted,
         )
+        advice.record(connection, workspace.data, as_of)
         plot = _whale_curve_plot(connection)
     if changed := key_changed(noted, former.manifest.get("privacy", {}) if former else {}):
         context.log.warning(changed)

@@ -39,6 +39,19 @@ PUBLISHED = {
     "customer_rfm": "analytics.customer_rfm",
     "customer_clv": "analytics.customer_clv",
     "churn_risk": "analytics.churn_risk",
+    "customer_lifecycle": "analytics.customer_lifecycle",
+    "customer_stage_flows": "analytics.customer_stage_flows",
+    "relationship_strength": "analytics.relationship_strength",
+    "profitability_matrix": "analytics.profitability_matrix",
+    "customer_potential": "analytics.customer_potential",
+    "price_sensitivity": "analytics.price_sensitivity",
+    "service_quality": "analytics.service_quality",
+    "customer_actions": "overview.customer_actions",
+    "action_outcomes": "analytics.action_outcomes",
+    "kpis": "analytics.kpis",
+    "model_quality": "analytics.model_quality",
+    "model_parameters": "analytics.model_parameters",
+    "model_drift": "analytics.model_drift",
 }
 
 

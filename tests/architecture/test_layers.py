@@ -51,7 +51,11 @@ def test_the_graph_holds_exactly_these_assets():
             for table in (
                 *("customer_rfm", "customer_clv", "churn_risk", "customer_match_suggestions", "credit_risk"),
                 *("break_even", "profit_sensitivity", "cost_anomalies", "cost_driver_analysis"),
-                *("acquisition_channels", "resource_shares"),
+                *("acquisition_channels", "resource_shares", "price_sensitivity"),
+                *("model_quality", "model_parameters", "model_drift"),
+                *("relationship_strength", "service_quality", "customer_potential", "kpis"),
+                *("customer_lifecycle", "customer_stage_flows", "profitability_matrix"),
+                *("advised_actions", "action_outcomes"),
             )
         ),
         "release/current",

@@ -17,7 +17,7 @@ import duckdb
 import pandas as pd
 
 from assets import gate
-from assets.analytics import churn, clv, matching, rfm
+from assets.analytics import churn, clv, features, matching, rfm
 
 AS_OF = datetime.date(2026, 6, 30)
 EXPECTATIONS = Path(__file__).resolve().parents[2] / "expectations"
@@ -303,21 +303,19 @@ def write_scores(connection):
         "select customer_id, month, net_revenue, net_revenue - operating_profit as cost "
         "from marts.customer_profitability"
     ).df()
-    profit = connection.execute(
-        "select customer_id, sum(operating_profit) as profit_12m from marts.customer_profitability "
-        "where month >= date '2025-07-01' group by all"
-    ).df()
     scores = {
         "customer_rfm": rfm.score(purchases, AS_OF, tiers=rfm.read_tiers()),
         "customer_clv": clv.value(monthly, AS_OF, discount_rate=0.10, horizon_months=36),
-        "churn_risk": churn.recency_baseline(purchases, AS_OF, horizon_days=90, profit_12m=profit),
+        "churn_risk": churn.score(
+            features.EMPTY._replace(orders=purchases, monthly_profit=monthly), AS_OF, horizon_days=90
+        ),
         "customer_match_suggestions": _suggestions(sorted(purchases["customer_id"].unique())[:2]),
     }
     for table, frame in scores.items():
         connection.register("frame", frame)
+        dates = ", ".join(f"{name}::date as {name}" for name in frame if name.endswith("_date"))
         connection.execute(
-            f"create or replace table analytics.{table} as "
-            "select * replace (as_of_date::date as as_of_date) from frame order by customer_id"
+            f"create or replace table analytics.{table} as select * replace ({dates}) from frame order by customer_id"
         )
         connection.unregister("frame")
 

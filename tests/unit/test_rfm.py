@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.analytics import rfm
+from assets.errors import ConfigurationError
 
 AS_OF = datetime.date(2026, 6, 30)
 TIERS = rfm.read_tiers()
@@ -157,3 +158,66 @@ def test_a_tier_map_with_a_hole_is_refused(tmp_path, change, message):
     path.write_text(change(rfm.TIERS_FILE.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         rfm.read_tiers(path)
+
+
+def test_vip_regular_and_potential_follow_the_segment():
+    rows = [("often", AS_OF - datetime.timedelta(days=n), Decimal(500)) for n in range(9)]
+    rows += [("once, much", AS_OF, Decimal(4000)), ("long ago", day("2025-08-01"), Decimal(1))]
+    rows += [("often, little", AS_OF - datetime.timedelta(days=n), Decimal(1)) for n in range(9)]
+    result = scored(rows)
+    assert result["rfm_tier"].to_dict() == {
+        "often": "Champions",
+        "once, much": "Potential Loyalists",
+        "long ago": "Lost",
+        "often, little": "Loyal",
+    }
+    assert result["customer_tier"].to_dict() == {
+        "often": "VIP",
+        "once, much": "potential",
+        "long ago": "regular",
+        "often, little": "regular",
+    }
+    assert result.loc["often", "customer_tier_zh"] == "VIP客户"
+    assert set(result["rules_version"]) == {"1"}
+
+
+def test_every_segment_has_one_tier_of_customers_and_the_table_has_its_columns():
+    rules = rfm.read_rules()
+    assert {tier.name for tier in TIERS.values()} == set(rfm.TIERS)
+    assert {rules.customer_tier(tier) for tier in rfm.TIERS} == set(rfm.CUSTOMER_TIERS)
+    assert list(scored([("A", AS_OF, 5.0)]).reset_index().columns) == list(rfm.TYPES)
+
+
+def test_a_company_has_its_own_cuts(tmp_path):
+    text = rfm.TIERS_FILE.with_name("rfm.yml").read_text(encoding="utf-8")
+    (tmp_path / "rfm.yml").write_text(
+        text.replace('"1"', '"2026"').replace("[2, 3, 4, 9]", "[2, 5, 10, 20]"), encoding="utf-8"
+    )
+    rows = frame([("A", AS_OF, 5.0)] * 9)
+    own = rfm.score(rows, AS_OF, tiers=TIERS, rules=rfm.read_rules(tmp_path))
+    assert (own["frequency_score"][0], own["rules_version"][0]) == (3, "2026")
+    assert rfm.score(rows, AS_OF, tiers=TIERS, rules=rfm.read_rules(tmp_path / "none"))["frequency_score"][0] == 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[2, 3, 4, 9]", "[2, 3, 3, 9]", "key 'frequency_cuts': give four rising numbers"),
+        ("[2, 3, 4, 9]", "[2, 3, 4]", "key 'frequency_cuts"),
+        (
+            "Potential Loyalists, Promising",
+            "Promising",
+            "'Potential Loyalists' must be in exactly one tier and is in 0",
+        ),
+        ("Loyal, Needs", "Champions, Loyal, Needs", "'Champions' must be in exactly one tier and is in 2"),
+        ("Cannot Lose", "Cannot Loose", "'Cannot Loose' is not a segment"),
+        ("VIP:", "vip:", "name exactly VIP, regular, potential"),
+        ('version: "1"', "", "key 'version': is required and missing"),
+    ],
+)
+def test_cuts_that_make_no_sense_are_refused(tmp_path, old, new, message):
+    text = rfm.TIERS_FILE.with_name("rfm.yml").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "rfm.yml").write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=message):
+        rfm.read_rules(tmp_path)

@@ -15,8 +15,11 @@ customer_service_cases as (
         service_cases.opened_at,
         cast(service_cases.opened_at as date) as opened_date,
         {{ month_of('service_cases.opened_at') }} as month,
+        service_cases.first_response_at,
+        service_cases.closed_at,
         coalesce(service_cases.handling_minutes, 0) as handling_minutes,
         service_cases.case_type,
+        service_cases.category,
         service_cases.origin,
         service_cases.status_class,
         coalesce(service_cases.is_escalated, false) as is_escalated

@@ -14,6 +14,8 @@ customer_survey_responses as (
         survey_responses.survey_response_id,
         {{ resolved_customer('survey_responses', named=false) }} as customer_id,
         survey_responses.survey_type,
+        survey_responses.case_id,
+        survey_responses.channel,
         survey_responses.responded_on,
         {{ month_of('survey_responses.responded_on') }} as month,
         cast(survey_responses.score_raw - survey_responses.scale_min as double)

@@ -48,6 +48,45 @@ churn_risk as (
 
 ),
 
+customer_lifecycle as (
+
+    select * from {{ source('analytics', 'customer_lifecycle') }}
+
+),
+
+relationship_strength as (
+
+    select * from {{ source('analytics', 'relationship_strength') }}
+
+),
+
+profitability_matrix as (
+
+    select * from {{ source('analytics', 'profitability_matrix') }}
+
+),
+
+customer_potential as (
+
+    select * from {{ source('analytics', 'customer_potential') }}
+
+),
+
+credit_risk as (
+
+    select * from {{ source('analytics', 'credit_risk') }}
+
+),
+
+-- What to do first about each customer.
+first_actions as (
+
+    select * from {{ source('analytics', 'advised_actions') }}
+
+    where action_rank = 1
+
+),
+
 order_dates as (
 
     select
@@ -141,9 +180,26 @@ customers as (
         cast(coalesce(sums.net_revenue_total, 0) as decimal(22, 4)) as net_revenue_total,
         cast(coalesce(sums.operating_profit_total, 0) as decimal(22, 4)) as operating_profit_total,
         cast(customer_rfm.rfm_tier as varchar) as rfm_tier,
+        cast(customer_rfm.customer_tier as varchar) as customer_tier,
+        cast(customer_lifecycle.stage as varchar) as lifecycle_stage,
+        cast(customer_lifecycle.stage_since as date) as lifecycle_stage_since,
+        cast(customer_clv.clv as decimal(22, 4)) as clv,
+        cast(customer_clv.clv_low as decimal(22, 4)) as clv_low,
+        cast(customer_clv.clv_high as decimal(22, 4)) as clv_high,
+        cast(customer_clv.value_tier as varchar) as value_tier,
         cast(customer_clv.clv_discounted as double) as clv_discounted,
         cast(churn_risk.churn_probability as double) as churn_probability,
-        cast(churn_risk.churn_rank as bigint) as churn_rank
+        cast(churn_risk.expected_profit_lost as decimal(22, 4)) as expected_profit_lost,
+        cast(churn_risk.churn_rank as bigint) as churn_rank,
+        cast(relationship_strength.strength as double) as relationship_strength,
+        cast(relationship_strength.strength_class as varchar) as relationship_class,
+        cast(profitability_matrix.quadrant as varchar) as quadrant,
+        cast(credit_risk.suggestion as varchar) as credit_suggestion,
+        cast(customer_potential.potential_value as decimal(22, 4)) as potential_value,
+        cast(first_actions.action as varchar) as action,
+        cast(first_actions.reason as varchar) as action_reason,
+        cast(first_actions.expected_effect as decimal(22, 4)) as action_expected_effect,
+        cast(first_actions.due_date as date) as action_due_date
 
     from dim_customers
     cross join as_of
@@ -164,6 +220,30 @@ customers as (
         on
             dim_customers.customer_id = churn_risk.customer_id
             and as_of.as_of_date = churn_risk.as_of_date
+    left join customer_lifecycle
+        on
+            dim_customers.customer_id = customer_lifecycle.customer_id
+            and as_of.as_of_date = customer_lifecycle.as_of_date
+    left join relationship_strength
+        on
+            dim_customers.customer_id = relationship_strength.customer_id
+            and as_of.as_of_date = relationship_strength.as_of_date
+    left join profitability_matrix
+        on
+            dim_customers.customer_id = profitability_matrix.customer_id
+            and as_of.as_of_date = profitability_matrix.as_of_date
+    left join customer_potential
+        on
+            dim_customers.customer_id = customer_potential.customer_id
+            and as_of.as_of_date = customer_potential.as_of_date
+    left join credit_risk
+        on
+            dim_customers.customer_id = credit_risk.customer_id
+            and as_of.as_of_date = credit_risk.as_of_date
+    left join first_actions
+        on
+            dim_customers.customer_id = first_actions.customer_id
+            and as_of.as_of_date = first_actions.as_of_date
 
 )
 
