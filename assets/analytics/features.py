@@ -27,8 +27,8 @@ Whole = NDArray[np.int64]
 COMPLAINT = (
     "complain|grievance|投诉|客诉|抱怨|不满|beschwerde|reklamation|réclamation|plainte|queja|reclamo|klacht|苦情"
 )
-"""What the type or category of a case contains when the customer complained, in the languages the dialects are written in. A return is none:
-some shops take back a third of what they sell, from their best customers."""
+"""What the type or category of a case contains when the customer complained, in the languages the dialects are written in. A
+return is none: some shops take back a third of what they sell, from their best customers."""
 
 ORDERS = f"""
     select customer_id, order_id, min(invoice_date) as order_date, sum(net_amount) as net_revenue

@@ -128,8 +128,10 @@ class Known:
     def noise(self) -> float | None:
         """By how much months scatter around a customer's own margin, in ten-thousandths."""
         monthly = self.history.monthly_profit
-        revenue = money(monthly["net_revenue"])
-        return margins.noise_of_months(monthly["customer_id"], revenue, revenue - money(monthly["cost"]))
+        monthly = monthly[monthly["customer_id"].notna()]
+        revenue = money(monthly["net_revenue"]).to_numpy()
+        codes, _ = pd.factorize(monthly["customer_id"])
+        return margins.noise_of_months(codes, revenue, revenue - money(monthly["cost"]).to_numpy())
 
     def features(self, horizon_days: int) -> pd.DataFrame:
         if horizon_days not in self._features:

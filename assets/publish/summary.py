@@ -126,7 +126,9 @@ def _whale_curve(connection: duckdb.DuckDBPyConnection) -> str:
     if rank == count:
         return f"Whale curve: all {count:,} customers earn something, {total:,.2f} together."
     if peak == total:
-        return f"Whale curve: the best {rank:,} of {count:,} customers earn all of {total:,.2f}; the others earn nothing."
+        return (
+            f"Whale curve: the best {rank:,} of {count:,} customers earn all of {total:,.2f}; the others earn nothing."
+        )
     share = f"{peak / total:.1%} of the total" if total > 0 else "while all together lose money"
     return (
         f"Whale curve: the best {rank:,} of {count:,} customers earn {peak:,.2f}, {share}; "
