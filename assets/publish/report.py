@@ -57,6 +57,7 @@ def render(connection: duckdb.DuckDBPyConnection, *, language: str = "en") -> st
         "signed": signed,
         "count": count,
         "percent": percent,
+        "signed_percent": signed_percent,
         "share": share,
         "code": lambda value: labels["codes"].get(value, value or ""),
     }
@@ -84,7 +85,10 @@ def render(connection: duckdb.DuckDBPyConnection, *, language: str = "en") -> st
         largest_profit=max((abs(row["profit"]) for row in best + worst), default=0),
         waterfall=_waterfall(connection, as_of, labels),
         pools=_pools(connection, as_of),
+        actions=_actions(connection, language),
+        matrix=_matrix(connection, language),
         churn=_churn(connection),
+        models=_models(connection),
         reconciliation=_reconciliation(connection),
         quality=_quality(connection),
     )
@@ -245,12 +249,57 @@ def _churn(connection: duckdb.DuckDBPyConnection) -> list[Row]:
         select customers.customer_id, customers.customer_name, customers.source_customer_id, customers.segment,
             customers.owner_ref, risk.horizon_days, risk.days_since_last_purchase as days,
             risk.churn_probability as probability, risk.expected_profit as expected,
-            risk.expected_profit_lost as lost, risk.model <> 'recency_baseline' as is_fallback
+            risk.expected_profit_lost as lost, risk.reason_1 as reason, risk.reason_1_text as reason_text,
+            risk.model = 'silence_ratio' as is_fallback
         from analytics.churn_risk as risk
         inner join overview.customers as customers on customers.customer_id = risk.customer_id
         where risk.expected_profit_lost > 0
         order by risk.churn_rank, customers.customer_id
         limit {LISTED}
+        """,
+    )
+
+
+def _actions(connection: duckdb.DuckDBPyConnection, language: str) -> list[Row]:
+    """What to do first in the company."""
+    of_language = "_zh" if language == "zh" else ""
+    return _rows(
+        connection,
+        f"""
+        select customers.customer_id, customers.customer_name, customers.source_customer_id, customers.segment,
+            coalesce(customers.owner_ref, actions.owner_role) as owner, actions.title{of_language} as title,
+            actions.reason{of_language} as reason, actions.expected_effect as effect, actions.due_date
+        from overview.customer_actions as actions
+        inner join overview.customers as customers on customers.customer_id = actions.customer_id
+        order by actions.priority_rank
+        limit {LISTED}
+        """,
+    )
+
+
+def _matrix(connection: duckdb.DuckDBPyConnection, language: str) -> list[Row]:
+    """Customers and their profit by quadrant of the profitability matrix."""
+    strategy = "strategy_zh" if language == "zh" else "strategy"
+    return _rows(
+        connection,
+        f"""
+        select {strategy} as strategy, count(*) as customers, sum(net_revenue_12m) as net_revenue, sum(profit_12m) as profit
+        from analytics.profitability_matrix
+        group by all
+        order by profit desc, strategy
+        """,
+    )
+
+
+def _models(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """The forecasting model in use for each purpose and horizon, and how it did on months it had not seen."""
+    return _rows(
+        connection,
+        """
+        select purpose, horizon_days as days, model, origins, bias, auc, rmse, naive_rmse, passes, why
+        from analytics.model_quality
+        where is_used and origins > 0
+        order by purpose, horizon_days
         """,
     )
 
@@ -481,6 +530,11 @@ def count(number: Any) -> str:
 def percent(ratio: Any) -> str:
     """A ratio as whole percent."""
     return "–" if ratio is None else _minus(f"{round(100 * float(ratio)) or 0}\u202f%")
+
+
+def signed_percent(ratio: Any) -> str:
+    """A ratio as whole percent with a plus where above zero."""
+    return "–" if ratio is None else ("+" if round(100 * float(ratio)) > 0 else "") + percent(ratio)
 
 
 def share(part: Any, whole: Any) -> str:

@@ -231,6 +231,28 @@ OVERVIEW = """
         left join (select customer_id, sum(cost_of_goods_sold) as goods, sum(gross_margin) as margin,
             sum(gross_margin - operating_profit) as served, sum(operating_profit) as profit
             from marts.customer_profitability where month >= date '2025-07-01' group by all) using (customer_id);
+
+    create table overview.customer_actions as
+        select customer_id, as_of_date, 'protect' as action, 1 as action_rank,
+            row_number() over (order by operating_profit_12m desc, customer_id) as priority_rank, 'R1' as rule_id,
+            'Call <them>' as title, '致电<客户>' as title_zh, 'Earned ' || operating_profit_12m as reason, '利润' as reason_zh,
+            (operating_profit_12m / 10)::decimal(22, 4) as expected_effect, owner_ref, 'account_manager' as owner_role,
+            date '2026-07-14' as due_date
+        from overview.customers where operating_profit_12m > 0;
+
+    create table analytics.profitability_matrix as
+        select customer_id, as_of_date, net_revenue_12m, operating_profit_12m as profit_12m,
+            case when operating_profit_12m > 0 then 'protect' else 'reprice' end as strategy,
+            case when operating_profit_12m > 0 then '保护' else '调价' end as strategy_zh
+        from overview.customers;
+
+    create table analytics.model_quality as
+        select * from (values
+            ('buys_in_horizon', 90, 'average', 6, -0.021, 0.8125, 0.31, 0.35, true, true, 'average passes every gate.'),
+            ('buys_in_horizon', 90, 'logit', 6, 0.5, 0.7, 0.31, 0.35, false, false, 'bias'),
+            ('orders_in_horizon', 365, 'historic_rate', 3, 0.301, null, 0.9, 1.0, false, true, 'the last resort')
+        ) as quality(purpose, horizon_days, model, origins, bias, auc, rmse, naive_rmse, passes, is_used, why);
+
     drop table dim; drop table shares; drop table cost_pools; drop table months;
 """
 

@@ -77,6 +77,7 @@ EVERY = {
         "grow": {"churn_probability": 0.01},
     },
     "lifecycles": {
+        "repair": {"stage": "active"},
         "protect": {"stage": "at_risk", "ratio_to_own_reference": 0.4},
         "win_back": {"stage": "lapsed", "months_in_stage": 3},
         "nurture": {"stage": "new"},
@@ -140,6 +141,16 @@ def test_every_action_is_reachable():
         "nurture": 12.0,  # 360 over three years, a tenth of it
         "grow": 100.0,  # 5000 x .1 x .2
     }
+
+
+def test_who_has_lapsed_is_won_back_and_not_visited_for_repair():
+    lapsed = {
+        "matrix": {"A": high(quadrant="repair", relationship_class="weak", relationship_strength=31.0)},
+        "churn": {"A": {"churn_probability": 0.9}},
+        "lifecycles": {"A": {"stage": "lapsed", "months_in_stage": 1}},
+    }
+    result = advised(with_profits(inputs(**(EVERY | lapsed)), A=900.0))
+    assert list(result.loc[result["customer_id"] == "A", "action"]) == ["win_back"]
 
 
 def test_the_demo_company_advises_with_its_own_rules():

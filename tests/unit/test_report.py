@@ -248,3 +248,36 @@ def test_numbers_as_text():
     assert report.share(1, 0) == "–"
     assert report.share(1, 8) == "12.5\u202f%"
     assert report.percent(1.173) == "117\u202f%"
+
+
+def test_advice_is_shown_by_what_it_brings_and_escaped(warehouse):
+    html = report.render(warehouse)
+    page = Page(html)
+    assert "<them>" not in html
+    assert page.text.count("Call <them>") == report.LISTED
+    first = number(warehouse, "select expected_effect from overview.customer_actions where priority_rank = 1")
+    after = number(
+        warehouse, f"select expected_effect from overview.customer_actions where priority_rank = {report.LISTED + 1}"
+    )
+    assert report.signed(first) in page.text
+    assert report.signed(after) not in page.text
+    assert "致电<客户>" in Page(report.render(warehouse, language="zh")).text
+
+
+def test_each_quadrant_and_each_model_in_use_is_a_row(warehouse):
+    page = Page(report.render(warehouse))
+    losing = number(warehouse, "select sum(profit_12m) from analytics.profitability_matrix where strategy = 'reprice'")
+    assert report.money(losing) in page.text
+    assert "average of logit and boosting" in page.text
+    assert "logistic regression" not in page.text  # measured, and not used
+    assert "0.812" in page.text
+    assert "\u22122\u202f%" in page.text  # bias
+    assert "+30\u202f%" in page.text
+    assert page.text.count("fallback") == 1
+
+
+def test_the_churn_list_says_when_it_is_a_rule_of_thumb(warehouse):
+    rule = "Too little history to learn from"
+    assert rule not in Page(report.render(warehouse)).text
+    warehouse.execute("update analytics.churn_risk set model = 'silence_ratio'")
+    assert rule in Page(report.render(warehouse)).text
