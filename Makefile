@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# A file of tests stays with one worker: its fixtures are whole runs of the pipeline.
-PARALLEL := --numprocesses auto --dist loadfile
+# A file of tests stays with one worker: its fixtures are whole runs of the pipeline. The slow files come first, by name.
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help

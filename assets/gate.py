@@ -27,6 +27,7 @@ import duckdb
 import pandas as pd
 
 from assets.errors import ConfigurationError
+from assets.ingest.sql import insert_rows
 
 EXPECTATIONS = "expectations"
 """The stage under which suite results are recorded."""
@@ -349,7 +350,7 @@ def record(
             "delete from quality.check_results where stage = ? and list_contains(?, table_name)",
             [stage, sorted(checked)],
         )
-        connection.executemany("insert into quality.check_results values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        insert_rows(connection, "quality.check_results", rows)
     except BaseException:
         connection.execute("rollback")
         raise

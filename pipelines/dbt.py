@@ -22,7 +22,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
 from assets.errors import WhalecurveError
-from pipelines.resources import DBT_MANIFEST, DBT_PROJECT, Workspace, owners
+from pipelines.resources import DBT_MANIFEST, DBT_PROJECT, Workspace, let_go_of_warehouse, owners
 
 TARGET = DBT_MANIFEST.parent
 PARSED = TARGET / "partial_parse.msgpack"
@@ -123,6 +123,7 @@ def invoke(arguments: list[str], manifest: Any = None, callbacks: list[Any] | No
     """Run dbt in this process and close the connections it leaves open."""
     from dbt.cli.main import dbtRunner
 
+    let_go_of_warehouse()
     try:
         with _interrupts_as_dbt_knows_them():
             result = dbtRunner(manifest=manifest, callbacks=callbacks or []).invoke(arguments)

@@ -109,6 +109,33 @@ def git_commit() -> str | None:
     return described.stdout.strip() or None
 
 
+_kept: dict[Path, duckdb.DuckDBPyConnection] | None = None
+"""Warehouses that stay open between two uses of them; None where each use opens and closes its own."""
+
+
+@contextlib.contextmanager
+def warehouse_kept_open() -> Iterator[None]:
+    """Keep the warehouse open between the steps of a run: opening and closing it takes 50 ms, and a run does it 250 times.
+
+    dbt opens it in its own way and needs it closed: see `let_go_of_warehouse`.
+    """
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        let_go_of_warehouse()
+        _kept = None
+
+
+def let_go_of_warehouse() -> None:
+    """Close what is kept open; the next use opens it again."""
+    for connection in (_kept or {}).values():
+        connection.close()
+    if _kept is not None:
+        _kept.clear()
+
+
 class Workspace(dg.ConfigurableResource):
     """One company's folder and data folder, and everything with a fixed place in them."""
 
@@ -152,10 +179,25 @@ class Workspace(dg.ConfigurableResource):
 
     @contextlib.contextmanager
     def warehouse(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The warehouse, open for the length of a `with`: it has one writer at a time, so never hold it while dbt runs."""
+        """The warehouse, open for the length of a `with`: it has one writer at a time, so never hold it while dbt runs.
+
+        Within `warehouse_kept_open` it is another cursor of the connection kept, which can write also where `read_only` is asked.
+        """
+        if _kept is None:
+            connection = self._open_warehouse(read_only)
+        else:
+            if self.warehouse_path not in _kept:
+                _kept[self.warehouse_path] = self._open_warehouse(read_only=False)
+            connection = _kept[self.warehouse_path].cursor()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _open_warehouse(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         self.data.mkdir(parents=True, exist_ok=True)
         try:
-            connection = duckdb.connect(
+            return duckdb.connect(
                 str(self.warehouse_path), read_only=read_only, config={"autoinstall_known_extensions": "false"}
             )
         except duckdb.IOException as error:
@@ -163,10 +205,6 @@ class Workspace(dg.ConfigurableResource):
                 f"The warehouse {self.warehouse_path} cannot be opened ({str(error).splitlines()[0]}). Another run is "
                 "probably using it: wait for it to end, or look for it in the Dagster UI under Runs."
             ) from None
-        try:
-            yield connection
-        finally:
-            connection.close()
 
     def expose_sources(self) -> None:
         """Make the raw layer and the costing rules readable as `raw.<entity>` and `rules.<table>` in the warehouse."""

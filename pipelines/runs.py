@@ -16,7 +16,14 @@ from assets.costing.rule_files import load_rules
 from assets.errors import WhalecurveError
 from assets.ingest.raw import require_deliveries, source_dialects
 from pipelines.event_log import quick_event_log
-from pipelines.resources import Workspace, business_dates, dagster_home, data_folder, pseudonym_key
+from pipelines.resources import (
+    Workspace,
+    business_dates,
+    dagster_home,
+    data_folder,
+    pseudonym_key,
+    warehouse_kept_open,
+)
 
 INSTANCE_FILE = Path(__file__).with_name("dagster.yaml")
 PID_TAG = "whalecurve/pid"
@@ -81,7 +88,7 @@ def rebuild(*, say: Callable[[str], None]) -> str:
 def _execute(job: Any, tags: dict[str, str], say: Callable[[str], None], **selection: Any) -> str:
     import dagster as dg
 
-    with single_writer(say), quick_event_log(), dg.DagsterInstance.get() as instance:
+    with single_writer(say), quick_event_log(), warehouse_kept_open(), dg.DagsterInstance.get() as instance:
         end_dead_runs(instance)
         result = job.execute_in_process(
             instance=instance, tags=tags, run_config={"loggers": {"console": {}}}, raise_on_error=False, **selection

@@ -24,7 +24,7 @@ from assets.company import (
 )
 from assets.costing import rules
 from assets.costing.rule_files import RULE_FILES, load_customer_links, load_rules
-from assets.ingest.sql import identifier, literal
+from assets.ingest.sql import identifier, insert_rows, literal
 from pipelines.resources import Workspace, owners
 
 TABLES = {
@@ -143,9 +143,7 @@ def write_rules(company: Company, company_folder: Path, folder: Path) -> dict[st
         for name, (columns, rows) in tables.items():
             types = ", ".join(f"{identifier(column)} {sql_type}" for column, sql_type in columns.items())
             connection.execute(f"create or replace temp table written ({types})")
-            if rows:
-                marks = ", ".join("?" for _ in columns)
-                connection.executemany(f"insert into written values ({marks})", rows)
+            insert_rows(connection, "written", rows)
             aside = folder / f".{uuid.uuid4().hex}.tmp"
             connection.execute(f"copy written to {literal(str(aside))} (format parquet)")
             os.replace(aside, folder / f"{name}.parquet")

@@ -22,7 +22,7 @@ from assets.errors import WhalecurveError
 from assets.ingest import storage
 from assets.ingest.contract import CUSTOMER_REFERENCES, load_contract
 from assets.ingest.erasure import ANYWHERE, TOKEN, Kind, normalised
-from assets.ingest.sql import identifier, literal
+from assets.ingest.sql import identifier, insert_rows, literal
 
 SHORTEST_WORD = 3
 """Letters a name in a phonetic script must have to be looked for inside texts: 'Li' is in every other sentence."""
@@ -141,8 +141,7 @@ def _expose(connection: duckdb.DuckDBPyConnection, raw: Path, matched: Sequence[
     connection.execute(
         "create or replace temp table matched (source_instance varchar, customer_id varchar, golden_id varchar)"
     )
-    if matched:
-        connection.executemany("insert into matched values (?, ?, ?)", matched)
+    insert_rows(connection, "matched", matched)
     connection.execute(
         "create or replace temp table people as select distinct source_instance, customer_id, customer_account_id, "
         "coalesce(golden_id, customer_account_id, customer_id) as golden, customer_name, customer_tin, email, "

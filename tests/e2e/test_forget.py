@@ -34,6 +34,19 @@ sources:
   crm: {dialect: crm}
   erp: {dialect: erp}
 """,
+    "playbook.yml": """
+version: "1"
+rules:
+  - rule: ALL
+    action: grow
+    when: [{measure: orders_12m, at_least: 0}]
+    title: Call them
+    title_zh: 致电
+    reason: "{orders_12m} orders in 12 months."
+    reason_zh: "近12个月{orders_12m}单。"
+    effect: {measure: profit_12m}
+    due_in_days: 30
+""",
     "dialects/crm.yml": """
 dialect: crm
 read: {format: csv, delimiter: ";"}
@@ -224,6 +237,15 @@ def rows(release: Path, query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
 
 
+def advised(data: Path) -> dict[str, set[str]]:
+    """Whom earlier releases advised something about, by date."""
+    with duckdb.connect() as connection:
+        return {
+            path.stem: {customer for (customer,) in connection.execute(f"select customer_id from '{path}'").fetchall()}
+            for path in sorted((data / "advice").glob("*.parquet"))
+        }
+
+
 def totals(release: Path) -> list[tuple]:
     return rows(
         release,
@@ -328,6 +350,7 @@ def test_a_forgotten_person_is_nowhere_and_the_money_stays(copied, tmp_path, who
     everything = (*ADA, "ada.new@example.org", *IDS)
     said = everything_said(copied.data / "raw")
     assert all(clear in said for clear in everything)
+    assert all(IDS[1] in customers for customers in advised(copied.data).values())
 
     done = copied("forget", who, "--yes", "--reason", "asked for on paper")
 
@@ -338,6 +361,9 @@ def test_a_forgotten_person_is_nowhere_and_the_money_stays(copied, tmp_path, who
     assert copied.release.name not in old
     assert all(name in done.stdout for name in old)
     assert "money       conserved" in done.stdout
+    assert "advice      2 earlier pieces removed" in done.stdout
+    assert advised(copied.data)["2026-01-31"] == {"K-1002"}
+    assert IDS[1] not in advised(copied.data)["2026-02-01"]
     assert totals(copied.release) == before
     token = next(
         customer

@@ -17,6 +17,7 @@ import jinja2
 from assets.company import Company
 from assets.costing import service_charges
 from assets.costing.rule_tables import write_rules
+from assets.ingest.sql import insert_rows
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 MODELS = {path.stem: path for path in PROJECT.glob("models/*/*.sql")}
@@ -166,20 +167,14 @@ def _facts(connection: duckdb.DuckDBPyConnection, lines: list[Line], used: list[
     """)
     ledger = [
         (
-            *(f"{line.month}-01", line.pool, line.journal or f"J{number}", number),
-            *(line.account, line.customer, line.reverses, line.cents),
+            *(f"{line.month}-01", "cost", line.pool, "erp", line.journal or f"J{number}", number, f"{line.month}-01"),
+            *(line.account, None, None, line.customer, None, line.reverses, None, line.cents, "gl.csv", number, None),
         )
         for number, line in enumerate(lines)
     ]
-    if ledger:
-        connection.executemany(
-            "insert into facts.fct_ledger select $1::date, 'cost', $2, 'erp', $3, $4, $1::date, $5, null, null, $6, null, $7, "
-            "null, $8, 'gl.csv', $4, null",
-            ledger,
-        )
+    insert_rows(connection, "facts.fct_ledger", ledger)
     rows = [(f"{row.month}-01", row.driver, row.customer, row.quantity) for row in used]
-    if rows:
-        connection.executemany("insert into pools.driver_rows values (?, ?, ?, ?)", rows)
+    insert_rows(connection, "pools.driver_rows", rows)
 
 
 def _render() -> dict[str, str]:

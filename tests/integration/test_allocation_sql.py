@@ -16,6 +16,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from assets.ingest.sql import insert_rows
+
 MACROS = Path(__file__).parents[2] / "dbt_project" / "macros"
 
 Receiver = tuple[int, str, str, int, int]
@@ -47,7 +49,7 @@ def connection():
 def divide_in_sql(connection: duckdb.DuckDBPyConnection, receivers: list[Receiver]) -> tuple[Parts, dict]:
     """Return cents per receiver and the columns beside them."""
     connection.execute("truncate receivers")
-    connection.executemany("insert into receivers values (?, ?, ?, ?, ?)", receivers)
+    insert_rows(connection, "receivers", receivers)
     rows = connection.execute(
         f"select month, pool_id, receiver_id, received_cents, rounding_cents, quantity, total_quantity, amount_cents "
         f"from ({DIVISION})"

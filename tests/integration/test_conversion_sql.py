@@ -17,6 +17,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from assets.ingest.sql import insert_rows
+
 MACROS = Path(__file__).parents[2] / "dbt_project" / "macros"
 TEN_THOUSANDTHS = 10_000
 
@@ -49,8 +51,9 @@ def connection():
 def convert_in_sql(connection, parts: list[Part], rate: Fraction) -> tuple[dict, dict]:
     """Document and line -> ten-thousandths converted, and -> the rest put onto the line."""
     connection.execute("truncate parts")
-    connection.executemany(
-        "insert into parts values (?, ?, ?, ?, ?)",
+    insert_rows(
+        connection,
+        "parts",
         [(d, line, Decimal(amount) / TEN_THOUSANDTHS, rate.numerator, rate.denominator) for d, line, amount in parts],
     )
     connection.execute(f"create or replace table converted_parts as {CONVERTED}")

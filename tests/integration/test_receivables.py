@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from assets.analytics import credit
 from assets.company import Company
 from assets.costing.rule_tables import write_rules
+from assets.ingest.sql import insert_rows
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 MODELS = (
@@ -147,8 +148,7 @@ def books(
         ],
         "facts.dim_customers": list((terms or {}).items()),
     }.items():
-        if rows:
-            connection.executemany(f"insert into {table} values ({', '.join('?' * len(rows[0]))})", rows)
+        insert_rows(connection, table, rows)
     for model in MODELS:
         connection.execute(_SQL[model])
     assert connection.execute(_SQL[MUST_BE_EMPTY]).fetchall() == []

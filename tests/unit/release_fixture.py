@@ -18,6 +18,7 @@ import pandas as pd
 
 from assets import gate
 from assets.analytics import churn, clv, features, matching, rfm
+from assets.ingest.sql import insert_rows
 
 AS_OF = datetime.date(2026, 6, 30)
 EXPECTATIONS = Path(__file__).resolve().parents[2] / "expectations"
@@ -305,14 +306,14 @@ def _template(customers, seed=7):
         "create table orders (customer_id varchar, order_date date, month date, lines integer, cases integer, "
         "list_revenue decimal(22, 4), discounts decimal(22, 4), net_revenue decimal(22, 4), cost decimal(22, 4))"
     )
-    connection.executemany("insert into orders values (?, ?, ?, ?, ?, ?, ?, ?, ?)", orders)
+    insert_rows(connection, "orders", orders)
     connection.execute(DERIVED)
     write_scores(connection)
     names = [(f"C{n:03}", NAMES.get(n, f"Customer {n}"), "AB"[n % 2], f"U{n % 5}") for n in range(customers)]
     connection.execute(
         "create table dim (customer_id varchar, customer_name varchar, segment varchar, owner_ref varchar)"
     )
-    connection.executemany("insert into dim values (?, ?, ?, ?)", names)
+    insert_rows(connection, "dim", names)
     connection.execute(OVERVIEW)
     connection.close()
     return path
