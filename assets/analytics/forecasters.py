@@ -22,7 +22,7 @@ import pandas as pd
 from assets.analytics import churn, clv, features, gates, intervals
 from assets.analytics.features import CustomerHistory
 from assets.analytics.history import MONEY_SCALE, known_orders, money, month_number
-from assets.analytics.models import bg_nbd, margins, mbg_nbd, pareto_nbd
+from assets.analytics.models import bg_nbd, counts, margins, mbg_nbd, pareto_nbd
 from assets.analytics.models.estimation import Fitted
 from assets.analytics.models.summaries import DAYS_PER_WEEK, compress, summarise
 
@@ -66,6 +66,7 @@ class Known:
         self._per_purchase: dict[str, margins.ProfitPerPurchase] = {}
         self._features: dict[int, pd.DataFrame] = {}
         self._churn_models: dict[int, churn.ChurnModels] = {}
+        self._count_models: dict[int, counts.CountModels | None] = {}
         self._probabilities: dict[int, pd.DataFrame] = {}
         self._moments: dict[tuple[str, int], intervals.Purchases] = {}
         self._said: dict[tuple[Forecast, Window], np.ndarray] = {}
@@ -176,6 +177,21 @@ class Known:
                 self.history, self.as_of, horizon_days=horizon_days, with_pareto=True
             )
         return self._churn_models[horizon_days]
+
+    def count_models(self, horizon_days: int) -> counts.CountModels | None:
+        """The models of how often customers buy, trained on what is known."""
+        if horizon_days not in self._count_models:
+            dates = churn.training_dates(self.first_purchase, self.as_of, horizon_days)
+            past = [self.earlier(date) for date in dates]
+            self._count_models[horizon_days] = (
+                counts.fit(
+                    pd.concat([then.features(horizon_days) for then in past]),
+                    np.concatenate([self.purchases_after(then, horizon_days) for then in past]),
+                )
+                if past
+                else None
+            )
+        return self._count_models[horizon_days]
 
     def probabilities(self, horizon_days: int) -> pd.DataFrame:
         """P(buys in the next `horizon_days`) by every model that could be trained, one column each."""
@@ -376,6 +392,14 @@ def orders_by(model: str) -> Forecast:
     return forecast
 
 
+def orders_average(known: Known, ahead: Window) -> np.ndarray:
+    """The mean of three trained regressions of counts and the customer's rhythm."""
+    models = known.count_models(ahead.days)
+    if models is None:
+        raise NotMeasured(_why_not_trained(known, ahead.days))
+    return counts.expected_purchases(models, known.features(ahead.days))
+
+
 def orders_historic_rate(known: Known, ahead: Window) -> np.ndarray:
     """As in clv.py without a model: the purchases a month of the last 12 months go on, fading at the company's retention."""
     months = np.clip(_months_as_customer(known), clv.SHORTEST_AVERAGE_MONTHS, clv.MONTHS_PER_YEAR)
@@ -496,6 +520,7 @@ FORECASTERS: Mapping[str, Mapping[str, Forecast]] = {
         "recency_baseline": buys_recency,
     },
     gates.ORDERS: {
+        counts.AVERAGE: orders_average,
         "pareto_nbd": orders_by("pareto_nbd"),
         gates.RECALIBRATED: recalibrated(orders_by("pareto_nbd"), orders_outcome),
         "bg_nbd": orders_by("bg_nbd"),

@@ -32,7 +32,7 @@ CHALLENGER_RECALIBRATED = "pareto_nbd_normal_normal_recalibrated"
 
 PREFERENCE: Mapping[str, tuple[str, ...]] = {
     BUYS: ("average", "logit", "boosting", RECALIBRATED),
-    ORDERS: ("pareto_nbd", RECALIBRATED, "bg_nbd", "mbg_nbd"),
+    ORDERS: ("average_of_counts", "pareto_nbd", RECALIBRATED, "bg_nbd", "mbg_nbd"),
     PROFIT: ("pareto_nbd", RECALIBRATED, "pareto_nbd_normal_normal", CHALLENGER_RECALIBRATED, "bg_nbd"),
 }
 """The first that passes every gate is used. An order and not the lowest error: two models a hair apart would take turns

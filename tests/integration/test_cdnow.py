@@ -69,6 +69,14 @@ def test_purchases_in_the_next_90_days_reach_the_marks_on_months_not_seen(row):
     assert error <= 0.021
 
 
+def test_how_often_customers_buy_is_known_better_than_by_their_rhythm_alone(row):
+    average, rhythm = row(
+        "select max(rmse) filter (model = 'average_of_counts'), max(rmse) filter (model = 'pareto_nbd') "
+        "from model_quality where purpose = 'orders_in_horizon' and horizon_days = 90"
+    )
+    assert average < 0.99 * rhythm
+
+
 def test_customers_are_scored_by_the_models_that_passed(row):
     assert row("select count(*), count(distinct model), min(model) from churn_risk") == (23_502, 1, "average")
     assert row("select count(*) from model_quality where is_used and purpose = 'orders_in_horizon' and not passes") == (
