@@ -9,7 +9,7 @@ from scipy.special import hyp2f1
 from scipy.stats import beta as beta_distribution
 from scipy.stats import gamma as gamma_distribution
 
-from assets.analytics.models import beta_geometric, bg_nbd, mbg_nbd
+from assets.analytics.models import bg_nbd, mbg_nbd
 from assets.analytics.models.summaries import compress
 
 MODELS = [pytest.param(bg_nbd, id="bg_nbd"), pytest.param(mbg_nbd, id="mbg_nbd")]
@@ -43,10 +43,10 @@ def test_the_likelihood_is_the_mean_over_rates_and_chances(model):
     rate = gamma_distribution.ppf(quantiles, p["r"], scale=1 / p["alpha"])[:, np.newaxis]
     leaving = beta_distribution.ppf(quantiles, p["a"], p["b"])[np.newaxis, :]
     for x, t_x, age in ((0, 0.0, 12.0), (1, 3.0, 9.0), (3, 20.0, 38.86)):
-        stays = (1 - leaving) ** (x + model.AT_START)
+        stays = (1 - leaving) ** (x + model.MODEL.at_start)
         own = stays * rate**x * np.exp(-rate * age)
-        if x + model.AT_START:
-            own = own + leaving * (1 - leaving) ** (x + model.AT_START - 1) * rate**x * np.exp(-rate * t_x)
+        if x + model.MODEL.at_start:
+            own = own + leaving * (1 - leaving) ** (x + model.MODEL.at_start - 1) * rate**x * np.exp(-rate * t_x)
         found = model.log_likelihood(p, np.array([x]), np.array([t_x]), np.array([age]))
         assert found[0] == pytest.approx(np.log(own.mean()), abs=2e-3)
 
@@ -55,7 +55,7 @@ def test_the_likelihood_is_the_mean_over_rates_and_chances(model):
 @pytest.mark.parametrize("t", [0.5, 13.0, 156.0])
 def test_the_expectation_is_the_published_formula_where_that_has_no_pole(model, t):
     r, alpha, a, b = CDNOW_LIKE.values()
-    stayed = b + X + model.AT_START
+    stayed = b + X + model.MODEL.at_start
     series = hyp2f1(r + X, stayed, a + stayed - 1, t / (alpha + AGE + t))
     formula = (a + stayed - 1) / (a - 1) * (1 - ((alpha + AGE) / (alpha + AGE + t)) ** (r + X) * series)
     formula *= model.probability_alive(CDNOW_LIKE, X, T_X, AGE)
@@ -272,7 +272,5 @@ def test_the_expectation_of_those_alive_stays_between_its_bounds_in_absurd_corne
         r, alpha, a, b = np.exp(rng.uniform(-8, 8, 4))
         x, age, t = rng.choice([0.0, 1, 30, 3000]), rng.choice([0.0, 1, 500]), rng.choice([0.1, 52, 520])
         p = {"r": r, "alpha": alpha, "a": a, "b": b}
-        expected = beta_geometric.expected_purchases_at(p, np.array([x]), np.array([age]), np.array([age]), [t], 1)[
-            0, 0
-        ]
+        expected = mbg_nbd.expected_purchases_at(p, np.array([x]), np.array([age]), np.array([age]), [t])[0, 0]
         assert 0 <= expected <= (r + x) * t / (alpha + age) * (1 + 1e-9)

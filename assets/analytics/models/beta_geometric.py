@@ -3,7 +3,7 @@ distributed over customers, after each purchase.
 
 The two differ in one number, `at_start`: 0 where a customer can leave only after a repeat purchase (BG/NBD), 1 where also
 straight after the first (MBG/NBD). Belongs here: likelihood with gradient and Hessian, forecasts and their numerics. Not
-here: the models' names, sources and interface, which `bg_nbd` and `mbg_nbd` state.
+here: the models' names and sources, which `bg_nbd` and `mbg_nbd` state.
 
 Given alive at T, a customer's rate is gamma(r + x, alpha + T) and its chance of leaving beta(a, b + x + at_start),
 independent of each other. Every forecast below is an expectation under these two, times P(alive): so nothing is divided
@@ -13,7 +13,7 @@ by a - 1 or a + b + x - 1, where the customary formulas with 2F1 have removable 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -47,16 +47,151 @@ BLOCK = 4_096
 """Points the trapezoid rule takes at a time, so that its table of points and logits stays small."""
 
 
-def fit(model: str, data: Compressed, at_start: int, start: Mapping[str, float] | None) -> Fitted:
-    def objective_of(x: np.ndarray, t_x: np.ndarray, T: np.ndarray, weight: np.ndarray) -> Objective:
-        return objective(x, t_x, T, weight, at_start)
+@dataclass(frozen=True)
+class BetaGeometric:
+    """One of the two models, by its name and where a customer can leave first.
 
-    fitted = estimation.fit(
-        model, PARAMETERS, data, objective_of, time_parameters=TIME_PARAMETERS, starts=STARTS, start=start
-    )
-    alive = probability_alive(fitted.parameters, data.x, data.t_x, data.T, at_start)
-    reason = fitted.degenerate or estimation.why_degenerate("a", fitted.parameters["a"], alive, data.x)
-    return replace(fitted, degenerate=reason)
+    Throughout: `parameters` maps r, alpha, a and b to positive numbers; `x` repeat purchases, `t_x` weeks from the first
+    purchase to the last, `T` weeks from the first purchase to today, one entry per customer; all results are finite.
+    """
+
+    name: str
+    at_start: int
+
+    def fit(self, data: Compressed, *, start: Mapping[str, float] | None = None) -> Fitted:
+        """Maximum likelihood; `start` are the parameters of an earlier fit, from which Newton's steps begin."""
+
+        def objective_of(x: np.ndarray, t_x: np.ndarray, T: np.ndarray, weight: np.ndarray) -> Objective:
+            return objective(x, t_x, T, weight, self.at_start)
+
+        fitted = estimation.fit(
+            self.name, PARAMETERS, data, objective_of, time_parameters=TIME_PARAMETERS, starts=STARTS, start=start
+        )
+        alive = self.probability_alive(fitted.parameters, data.x, data.t_x, data.T)
+        reason = fitted.degenerate or estimation.why_degenerate("a", fitted.parameters["a"], alive, data.x)
+        return replace(fitted, degenerate=reason)
+
+    def log_likelihood(
+        self,
+        parameters: Mapping[str, float],
+        x: np.ndarray,
+        t_x: np.ndarray,
+        T: np.ndarray,
+    ) -> np.ndarray:
+        """Each customer's log-likelihood (BG/NBD: equation 6 of the paper), as a density of purchase times in weeks."""
+        r, alpha, a, b = (parameters[name] for name in PARAMETERS)
+        x, t_x, T = (np.asarray(values, dtype="float64") for values in (x, t_x, T))
+        counts, place = np.unique(x, return_inverse=True)
+        of_count = gammaln(r + counts) - gammaln(r) + betaln(a, b + counts + self.at_start) - betaln(a, b)
+        alive = of_count[place] - x * np.log(alpha + T) - r * np.log1p(T / alpha)
+        result: np.ndarray = alive + np.logaddexp(0.0, _log_odds_gone(parameters, x, t_x, T, self.at_start))
+        return result
+
+    def probability_alive(
+        self,
+        parameters: Mapping[str, float],
+        x: np.ndarray,
+        t_x: np.ndarray,
+        T: np.ndarray,
+    ) -> np.ndarray:
+        """P(has not left by T), in [0, 1]; 1 for every customer without a repeat purchase where nobody leaves at the start."""
+        x, t_x, T = (np.asarray(values, dtype="float64") for values in (x, t_x, T))
+        result: np.ndarray = expit(-_log_odds_gone(parameters, x, t_x, T, self.at_start))
+        return result
+
+    def probability_of_purchase(
+        self,
+        parameters: Mapping[str, float],
+        x: np.ndarray,
+        t_x: np.ndarray,
+        T: np.ndarray,
+        t: float,
+    ) -> np.ndarray:
+        """P(at least one purchase in the t weeks after T), in [0, 1]: P(alive) times the chance of one, since nobody leaves
+        between purchases."""
+        r, alpha = parameters["r"], parameters["alpha"]
+        x, T = np.asarray(x, dtype="float64"), np.asarray(T, dtype="float64")
+        buys = -np.expm1(-(r + x) * np.log1p(max(t, 0.0) / (alpha + T)))
+        result: np.ndarray = self.probability_alive(parameters, x, t_x, T) * buys
+        return result
+
+    def expected_purchases(
+        self, parameters: Mapping[str, float], x: np.ndarray, t_x: np.ndarray, T: np.ndarray, t: float
+    ) -> np.ndarray:
+        """Purchases expected in the t weeks after T (BG/NBD: equation 10, without its poles)."""
+        return self.expected_purchases_at(parameters, x, t_x, T, [t])[:, 0]
+
+    def expected_purchases_at(
+        self,
+        parameters: Mapping[str, float],
+        x: np.ndarray,
+        t_x: np.ndarray,
+        T: np.ndarray,
+        times: np.ndarray | Sequence[float],
+    ) -> np.ndarray:
+        """Purchases expected up to each of `times` (weeks after T), shape (customers, times); work is done once per distinct
+        (x, T), so that a million customers take little more than writing the result."""
+        x, T = np.asarray(x, dtype="float64").ravel(), np.asarray(T, dtype="float64").ravel()
+        alive = self.probability_alive(parameters, x, np.asarray(t_x, dtype="float64").ravel(), T)
+        pairs, place = distinct_pairs(x, T)
+        expected = _expected_of_alive(parameters, pairs[0], pairs[1], np.asarray(times, dtype="float64"), self.at_start)
+        result = expected[place]
+        result *= alive[:, np.newaxis]
+        return result
+
+    def discounted_purchases(
+        self,
+        parameters: Mapping[str, float],
+        x: np.ndarray,
+        t_x: np.ndarray,
+        T: np.ndarray,
+        times: np.ndarray | Sequence[float],
+        factors: np.ndarray | Sequence[float],
+    ) -> np.ndarray:
+        """Sum over the intervals ending at each of `times` (rising, weeks after T) of expected purchases times the interval's
+        discount factor, one number per customer: `expected_purchases_at` for a million customers without its large table."""
+        x, T = np.asarray(x, dtype="float64").ravel(), np.asarray(T, dtype="float64").ravel()
+        alive = self.probability_alive(parameters, x, np.asarray(t_x, dtype="float64").ravel(), T)
+        pairs, place = distinct_pairs(x, T)
+        expected = _expected_of_alive(parameters, pairs[0], pairs[1], np.asarray(times, dtype="float64"), self.at_start)
+        present = np.diff(expected, axis=1, prepend=0.0) @ np.asarray(factors, dtype="float64")
+        result: np.ndarray = present[place] * alive
+        return result
+
+    def expected_purchases_of_new(
+        self, parameters: Mapping[str, float], t: np.ndarray | Sequence[float] | float
+    ) -> np.ndarray:
+        """Repeat purchases expected within t weeks of a first purchase (BG/NBD: equation 9), in the shape of `t`."""
+        times = np.asarray(t, dtype="float64")
+        expected = _expected_of_alive(parameters, np.zeros(1), np.zeros(1), times.ravel(), self.at_start)[0]
+        stays = parameters["b"] / (parameters["a"] + parameters["b"]) if self.at_start else 1.0
+        return stays * expected.reshape(times.shape)
+
+    def simulate_purchases(
+        self,
+        parameters: Mapping[str, float],
+        x: np.ndarray,
+        t_x: np.ndarray,
+        T: np.ndarray,
+        t: float,
+        rng: np.random.Generator,
+        draws: int,
+    ) -> np.ndarray:
+        """`draws` numbers of purchases in the t weeks after T from each customer's posterior predictive distribution, int64
+        of shape (customers, draws): whether alive, the own rate and the own chance of leaving are drawn too. It holds some
+        eight such tables at once: give many customers in portions."""
+        r, alpha, a, b = (parameters[name] for name in PARAMETERS)
+        x, t_x, T = (np.asarray(values, dtype="float64").ravel() for values in (x, t_x, T))
+        shape = (len(x), draws)
+        alive = rng.random(shape) < self.probability_alive(parameters, x, t_x, T)[:, np.newaxis]
+        mean = rng.gamma((r + x)[:, np.newaxis], size=shape) / (alpha + T)[:, np.newaxis] * max(t, 0.0)
+        leaving = rng.beta(a, (b + x + self.at_start)[:, np.newaxis], size=shape)
+        wanted = rng.poisson(np.minimum(mean, 1e15)).astype("float64")
+        with np.errstate(divide="ignore", over="ignore"):
+            # The purchase after which the customer leaves, by inversion: infinite where the chance of leaving is 0.
+            last = np.maximum(np.ceil(rng.exponential(size=shape) / -np.log1p(-leaving)), 1.0)
+        result: np.ndarray = np.where(alive, np.minimum(wanted, last), 0.0).astype("int64")
+        return result
 
 
 def objective(x: np.ndarray, t_x: np.ndarray, T: np.ndarray, weight: np.ndarray, at_start: int) -> Objective:
@@ -141,34 +276,6 @@ def objective(x: np.ndarray, t_x: np.ndarray, T: np.ndarray, weight: np.ndarray,
     return evaluate
 
 
-def log_likelihood(
-    parameters: Mapping[str, float],
-    x: np.ndarray,
-    t_x: np.ndarray,
-    T: np.ndarray,
-    at_start: int,
-) -> np.ndarray:
-    r, alpha, a, b = (parameters[name] for name in PARAMETERS)
-    x, t_x, T = (np.asarray(values, dtype="float64") for values in (x, t_x, T))
-    counts, place = np.unique(x, return_inverse=True)
-    of_count = gammaln(r + counts) - gammaln(r) + betaln(a, b + counts + at_start) - betaln(a, b)
-    alive = of_count[place] - x * np.log(alpha + T) - r * np.log1p(T / alpha)
-    result: np.ndarray = alive + np.logaddexp(0.0, _log_odds_gone(parameters, x, t_x, T, at_start))
-    return result
-
-
-def probability_alive(
-    parameters: Mapping[str, float],
-    x: np.ndarray,
-    t_x: np.ndarray,
-    T: np.ndarray,
-    at_start: int,
-) -> np.ndarray:
-    x, t_x, T = (np.asarray(values, dtype="float64") for values in (x, t_x, T))
-    result: np.ndarray = expit(-_log_odds_gone(parameters, x, t_x, T, at_start))
-    return result
-
-
 def _log_odds_gone(
     parameters: Mapping[str, float],
     x: np.ndarray,
@@ -182,90 +289,6 @@ def _log_odds_gone(
     stayed = np.where(may_have_left, b + x + at_start - 1.0, 1.0)
     odds = np.log(a) - np.log(stayed) + (r + x) * np.log((alpha + T) / (alpha + t_x))
     return np.where(may_have_left, odds, -np.inf)
-
-
-def probability_of_purchase(
-    parameters: Mapping[str, float],
-    x: np.ndarray,
-    t_x: np.ndarray,
-    T: np.ndarray,
-    t: float,
-    at_start: int,
-) -> np.ndarray:
-    """P(alive) times the chance of at least one purchase in t weeks: nobody leaves between purchases."""
-    r, alpha = parameters["r"], parameters["alpha"]
-    x, T = np.asarray(x, dtype="float64"), np.asarray(T, dtype="float64")
-    buys = -np.expm1(-(r + x) * np.log1p(max(t, 0.0) / (alpha + T)))
-    result: np.ndarray = probability_alive(parameters, x, t_x, T, at_start) * buys
-    return result
-
-
-def expected_purchases_at(
-    parameters: Mapping[str, float],
-    x: np.ndarray,
-    t_x: np.ndarray,
-    T: np.ndarray,
-    times: np.ndarray | Sequence[float],
-    at_start: int,
-) -> np.ndarray:
-    x, T = np.asarray(x, dtype="float64").ravel(), np.asarray(T, dtype="float64").ravel()
-    alive = probability_alive(parameters, x, np.asarray(t_x, dtype="float64").ravel(), T, at_start)
-    pairs, place = distinct_pairs(x, T)
-    expected = _expected_of_alive(parameters, pairs[0], pairs[1], np.asarray(times, dtype="float64"), at_start)
-    result = expected[place]
-    result *= alive[:, np.newaxis]
-    return result
-
-
-def discounted_purchases(
-    parameters: Mapping[str, float],
-    x: np.ndarray,
-    t_x: np.ndarray,
-    T: np.ndarray,
-    times: np.ndarray | Sequence[float],
-    factors: np.ndarray | Sequence[float],
-    at_start: int,
-) -> np.ndarray:
-    x, T = np.asarray(x, dtype="float64").ravel(), np.asarray(T, dtype="float64").ravel()
-    alive = probability_alive(parameters, x, np.asarray(t_x, dtype="float64").ravel(), T, at_start)
-    pairs, place = distinct_pairs(x, T)
-    expected = _expected_of_alive(parameters, pairs[0], pairs[1], np.asarray(times, dtype="float64"), at_start)
-    present = np.diff(expected, axis=1, prepend=0.0) @ np.asarray(factors, dtype="float64")
-    result: np.ndarray = present[place] * alive
-    return result
-
-
-def expected_purchases_of_new(
-    parameters: Mapping[str, float], t: np.ndarray | Sequence[float] | float, at_start: int
-) -> np.ndarray:
-    times = np.asarray(t, dtype="float64")
-    expected = _expected_of_alive(parameters, np.zeros(1), np.zeros(1), times.ravel(), at_start)[0]
-    stays = parameters["b"] / (parameters["a"] + parameters["b"]) if at_start else 1.0
-    return stays * expected.reshape(times.shape)
-
-
-def simulate_purchases(
-    parameters: Mapping[str, float],
-    x: np.ndarray,
-    t_x: np.ndarray,
-    T: np.ndarray,
-    t: float,
-    rng: np.random.Generator,
-    draws: int,
-    at_start: int,
-) -> np.ndarray:
-    r, alpha, a, b = (parameters[name] for name in PARAMETERS)
-    x, t_x, T = (np.asarray(values, dtype="float64").ravel() for values in (x, t_x, T))
-    shape = (len(x), draws)
-    alive = rng.random(shape) < probability_alive(parameters, x, t_x, T, at_start)[:, np.newaxis]
-    mean = rng.gamma((r + x)[:, np.newaxis], size=shape) / (alpha + T)[:, np.newaxis] * max(t, 0.0)
-    leaving = rng.beta(a, (b + x + at_start)[:, np.newaxis], size=shape)
-    wanted = rng.poisson(np.minimum(mean, 1e15)).astype("float64")
-    with np.errstate(divide="ignore", over="ignore"):
-        # The purchase after which the customer leaves, by inversion: infinite where the chance of leaving is 0.
-        last = np.maximum(np.ceil(rng.exponential(size=shape) / -np.log1p(-leaving)), 1.0)
-    result: np.ndarray = np.where(alive, np.minimum(wanted, last), 0.0).astype("int64")
-    return result
 
 
 def distinct_pairs(x: np.ndarray, T: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
