@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import datetime
 import functools
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -50,6 +51,7 @@ CREATE_LEDGER = """
         detail varchar not null,
         fingerprint varchar not null
     );
+    create table if not exists quality.checked_with (version varchar not null);
 """
 
 
@@ -261,15 +263,20 @@ def _check_result(table: str, expectation: Expectation, evaluated: Any) -> Check
         examples = list(dict.fromkeys(str(example) for example in result.get("partial_unexpected_list") or []))
         if examples:
             observed += f", such as {', '.join(examples[:3])}"
-    arguments = ", ".join(f"{name} {value}" for name, value in expectation.kwargs.items())
     return CheckResult(
         check_name=expectation.check_name,
         table=table,
         severity=expectation.severity,
         passed=passed,
         observed=observed,
-        detail=f"{expectation.why} ({expectation.type.removeprefix('expect_')}: {arguments})",
+        detail=_meaning(expectation),
     )
+
+
+def _meaning(expectation: Expectation) -> str:
+    """What an expectation demands and why, in full: two that say the same check the same."""
+    arguments = ", ".join(f"{name} {value}" for name, value in expectation.kwargs.items())
+    return f"{expectation.why} ({expectation.type.removeprefix('expect_')}: {arguments})"
 
 
 def _exception(info: Mapping[str, Any]) -> str:
@@ -375,16 +382,42 @@ def run(
     *,
     as_of: datetime.date,
 ) -> list[CheckResult]:
-    """Check each table (name -> relation) against its suite, record the results, and give them back."""
+    """Check each table (name -> relation) against its suite, record the results, and give them back.
+
+    A table whose content and suite are those of the results recorded last is not checked again: the same would come out.
+    """
+    connection.execute(CREATE_LEDGER)
     checked: list[CheckResult] = []
     for table, relation in tables.items():
         if table not in suites:
             raise SuiteError(f"{table} is published and has no suite. Write expectations/{table}.json.")
         content = fingerprint(connection, relation)
-        found = validate(fetch(connection, relation, suites[table].key), suites[table])
+        found = _known_results(connection, suites[table], content)
+        if found is None:
+            found = validate(fetch(connection, relation, suites[table].key), suites[table])
         record(connection, EXPECTATIONS, found, {table: content}, as_of=as_of)
         checked += found
     return checked
+
+
+def _known_results(connection: duckdb.DuckDBPyConnection, suite: Suite, content: str) -> list[CheckResult] | None:
+    """What this suite said of exactly this content; None when it has not been asked, or by another Great Expectations."""
+    version = importlib.metadata.version("great-expectations")
+    if connection.execute("from quality.checked_with").fetchall() != [(version,)]:
+        connection.execute("delete from quality.check_results where stage = ?", [EXPECTATIONS])
+        connection.execute("delete from quality.checked_with")
+        connection.execute("insert into quality.checked_with values (?)", [version])
+        return None
+    recorded = connection.execute(
+        "select check_name, severity, passed, observed, detail from quality.check_results "
+        "where stage = ? and table_name = ? and fingerprint = ?",
+        [EXPECTATIONS, suite.table, content],
+    ).fetchall()
+    by_name = {row[0]: CheckResult(row[0], suite.table, *row[1:]) for row in recorded}
+    asked = [(item.check_name, item.severity, _meaning(item)) for item in suite.expectations]
+    if [(name, by_name[name].severity, by_name[name].detail) for name, _, _ in asked if name in by_name] != asked:
+        return None
+    return [by_name[name] for name, _, _ in asked]
 
 
 def verify(

@@ -1,4 +1,4 @@
-"""The dbt project as assets: three passes, before and after the service pools are solved, and after the analytics.
+"""Running the dbt project: three passes, before and after the service pools are solved, and after the analytics.
 
 dbt runs inside this process (`dbtRunner`): a child process would cost more than the SQL does and could not share the
 machine's one writer to the warehouse. One parsed manifest serves all passes.
@@ -14,20 +14,19 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
 from assets.errors import WhalecurveError
-from pipelines.resources import DBT_MANIFEST, DBT_PROJECT, Workspace, let_go_of_warehouse, owners
+from pipelines.dbt_assets import UNIQUE_ID, asset_specs, check_specs
+from pipelines.resources import DBT_MANIFEST, DBT_PROJECT, Workspace, let_go_of_warehouse
 
 TARGET = DBT_MANIFEST.parent
 PARSED = TARGET / "partial_parse.msgpack"
 SOURCES_HASH = TARGET / "sources.sha256"
-UNIQUE_ID = "dagster_dbt/unique_id"
 SILENT = ["--log-level", "none"]
 """What failed is in the result, and said at the end of the run; --quiet alone would still print tracebacks on Ctrl+C."""
 
@@ -38,31 +37,7 @@ PASSES = {
 }
 """Name of the step -> the layers of dbt_project it builds."""
 
-OWNER_OF_LAYER = {
-    "staging": "engineering",
-    "facts": "engineering",
-    "credit": "controlling",
-    "pools": "controlling",
-    "costing": "controlling",
-    "marts": "controlling",
-    "overview": "analytics",
-}
-
 BuildListener = Callable[[str, list[dict[str, Any]], Workspace], None]
-
-
-class LayerTranslator(DagsterDbtTranslator):
-    """dbt folder = schema = key prefix = group comes from dbt_project.yml; only the owner is added here.
-
-    Sources have none: they are assets of their own, defined in `assets`.
-    """
-
-    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str] | None:
-        owner = OWNER_OF_LAYER.get(dbt_resource_props["schema"])
-        return owners()[owner] if owner else None
-
-    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        return str(dbt_resource_props["description"])
 
 
 def project_arguments() -> list[str]:
@@ -299,11 +274,11 @@ def dbt_layers(listener: BuildListener) -> list[dg.AssetsDefinition]:
     manifest = json.loads(manifest_path().read_text())
 
     def one_pass(name: str, layers: tuple[str, ...]) -> dg.AssetsDefinition:
-        @dbt_assets(
-            manifest=manifest,
-            select=" ".join(f"fqn:whalecurve.{layer}" for layer in layers),
+        @dg.multi_asset(
             name=name,
-            dagster_dbt_translator=LayerTranslator(),
+            specs=asset_specs(manifest, layers),
+            check_specs=check_specs(manifest, layers),
+            can_subset=True,
         )
         def models(context: dg.AssetExecutionContext, workspace: Workspace):  # type: ignore[no-untyped-def]
             yield from build(context, workspace, listener)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from assets.analytics.history import month_number
 
@@ -119,10 +119,10 @@ def regress(quantities: np.ndarray, costs: np.ndarray) -> Regression:
     intercept = float(costs.mean() - slope * quantities.mean())
     correlation = float(np.clip(xy / np.sqrt(xx * yy), -1.0, 1.0))
     error = np.sqrt(max(0.0, yy * (1 - correlation**2)) / (count - 2))
-    width = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 2))
+    width = float(stdtrit(count - 2, (1 + CONFIDENCE) / 2))
     slope_error = error / np.sqrt(xx)
     intercept_error = error * np.sqrt(1 / count + float(quantities.mean()) ** 2 / xx)
-    p_value = float(2 * stats.t.sf(abs(slope) / slope_error, count - 2)) if slope_error > 0 else 0.0
+    p_value = float(2 * stdtr(count - 2, -abs(slope) / slope_error)) if slope_error > 0 else 0.0
     return Regression(
         count,
         intercept,

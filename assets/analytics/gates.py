@@ -142,7 +142,8 @@ def judge(measured: pd.DataFrame) -> pd.DataFrame:
     - why: in a sentence, why it is used, or why not.
 
     Used is the first of `PREFERENCE` that passes. When none does: recalibrated Pareto/NBD if its error is no larger than the
-    naive rule's (and it ranks who buys no worse), else the last resort (recency baseline; historic rate), which need not pass.
+    naive rule's (and it ranks who buys no worse), else a model that is nearer than the last resort both per customer and in
+    total, else the last resort (recency baseline; historic rate), which need not pass.
     """
     judged = []
     for row in _rows(measured):
@@ -196,6 +197,10 @@ def _choice(purpose: str, horizon: int, rows: Any) -> Choice:
     if usable:
         fallback = min(usable, key=lambda model: float(rows.loc[model, "rmse"]))
         return Choice(fallback, f"{fallback} as the fallback, its error no larger than the naive rule's: {refused}.")
+    nearer = [model for model in tried if last in rows.index and _is_nearer(rows.loc[model], rows.loc[last])]
+    if nearer:
+        lesser_evil = min(nearer, key=lambda model: abs(float(rows.loc[model, "bias"])))
+        return Choice(lesser_evil, f"{lesser_evil} as the lesser evil, nearer to what came than {last}: {refused}.")
     return Choice(last, f"{last} as the last resort: {refused}.")
 
 
@@ -204,6 +209,13 @@ def _beats_naive(row: Any) -> bool:
         return False
     ranks = _missing(row["auc"]) or _missing(row["auc_recency"]) or row["auc"] >= row["auc_recency"] - ROUNDED
     return bool(row["rmse"] <= row["naive_rmse"] + ROUNDED and ranks)
+
+
+def _is_nearer(row: Any, last_resort: Any) -> bool:
+    """Whether a model beats the naive rule and, in both its errors, the last resort: the customer's and the total's."""
+    if not _beats_naive(row) or any(_missing(each[name]) for each in (row, last_resort) for name in ("rmse", "bias")):
+        return False
+    return bool(row["rmse"] <= last_resort["rmse"] and abs(row["bias"]) < abs(last_resort["bias"]))
 
 
 def _why_not(row: Any, used: str) -> str:

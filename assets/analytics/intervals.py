@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.special import gammaincinv, ndtr, ndtri
-from scipy.stats import t as student
+from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
 
 LEVEL = 0.80
 """The share of customers, and of totals, that an interval is to hold."""
@@ -279,7 +278,7 @@ def of_total(predicted: float, past_ratios: Sequence[float], *, level: float = L
     ratios = np.array([ratio for ratio in past_ratios if np.isfinite(ratio)], dtype="float64")
     if len(ratios) < 2:
         return None
-    reach = float(student.ppf(0.5 + level / 2, len(ratios) - 1) * np.std(ratios, ddof=1) * np.sqrt(1 + 1 / len(ratios)))
+    reach = float(stdtrit(len(ratios) - 1, 0.5 + level / 2) * np.std(ratios, ddof=1) * np.sqrt(1 + 1 / len(ratios)))
     ends = (predicted * (float(ratios.mean()) - reach), predicted * (float(ratios.mean()) + reach))
     return min(ends), max(ends)
 

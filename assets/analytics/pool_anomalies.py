@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtr
 
 from assets.analytics.history import month_number
 
@@ -189,7 +189,7 @@ def surprise(value: float, earlier: np.ndarray, *, smallest_scale: float, method
         distances = np.abs(earlier - centre)
         sigma = float(np.median(distances)) / NORMAL_MAD or float(np.mean(distances)) * 1.2533
         deviations = score = abs(value - centre) / max(sigma, smallest_scale)
-    p_value = float(2 * stats.t.sf(deviations, df=len(earlier) / 4))
+    p_value = float(2 * stdtr(len(earlier) / 4, -deviations))
     return Verdict(method, float(score), threshold, p_value, centre)
 
 
@@ -318,7 +318,8 @@ def _seasonal(
     if np.ptp(before) == 0 or np.ptp(after) == 0:
         return None
     # Rank correlation at a lag of a year, 1 % one-sided: one outlier makes no season.
-    if float(stats.spearmanr(before, after)[0]) * np.sqrt(len(pairs) - 1) < 2.326:
+    likeness = pd.Series(before).rank().corr(pd.Series(after).rank())
+    if likeness * np.sqrt(len(pairs) - 1) < 2.326:
         return None
     verdict = surprise(
         residual - by_month[number - SEASON], after - before, smallest_scale=smallest_scale, method=SEASONAL

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from assets.analytics.history import as_of_column, money
 
@@ -368,7 +368,7 @@ def _slopes(
 
 
 def _interval(slopes: _Slopes) -> tuple[np.ndarray, np.ndarray]:
-    reach = stats.t.ppf(0.5 + COVERAGE / 2, np.maximum(slopes.clusters - 1, 1)) * slopes.error
+    reach = stdtrit(np.maximum(slopes.clusters - 1, 1), 0.5 + COVERAGE / 2) * slopes.error
     return slopes.value - reach, slopes.value + reach
 
 

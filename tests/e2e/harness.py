@@ -156,7 +156,8 @@ def _serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     # All but pipelines.definitions, which reads company and data folder when it is imported: the child does that.
-    import dagster_dbt  # noqa: F401
+    import dbt.adapters.duckdb
+    import dbt.cli.main  # noqa: F401
     import great_expectations  # noqa: F401
     import matplotlib.figure  # noqa: F401
 

@@ -59,7 +59,7 @@ def test_a_company_without_a_ledger_has_no_cost_to_serve_and_says_so(row, cdnow:
 
 
 def test_purchases_in_the_next_90_days_reach_the_marks_on_months_not_seen(row):
-    """Held-out marks on this company: AUC .807, expected calibration error .021; six month ends, 10,000 customers."""
+    """Held-out marks on this company: AUC .807, expected calibration error .021; six month ends, every customer."""
     origins, auc, of_recency, error, passes = row(
         "select origins, auc, auc_recency, ece, passes from model_quality "
         "where purpose = 'buys_in_horizon' and model = 'average' and horizon_days = 90"
@@ -70,11 +70,12 @@ def test_purchases_in_the_next_90_days_reach_the_marks_on_months_not_seen(row):
 
 
 def test_how_often_customers_buy_is_known_better_than_by_their_rhythm_alone(row):
+    """Held-out mark on this company: 1.5 % less error than Pareto/NBD."""
     average, rhythm = row(
         "select max(rmse) filter (model = 'average_of_counts'), max(rmse) filter (model = 'pareto_nbd') "
         "from model_quality where purpose = 'orders_in_horizon' and horizon_days = 90"
     )
-    assert average < 0.99 * rhythm
+    assert average <= 0.985 * rhythm
 
 
 def test_customers_are_scored_by_the_models_that_passed(row):

@@ -146,7 +146,9 @@ def test_every_published_table_has_a_blocking_suite(graph):
 
 
 def test_the_release_waits_for_every_published_table(graph):
-    lists = {dg.AssetKey(["analytics", name]) for name in ("customer_match_suggestions", "advised_actions")}  # no tables of it
+    lists = {
+        dg.AssetKey(["analytics", name]) for name in ("customer_match_suggestions", "advised_actions")
+    }  # no tables of it
     assert graph.get(RELEASE).parent_keys == {asset_key(table) for table in PUBLISHED} | lists
 
 

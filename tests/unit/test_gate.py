@@ -307,6 +307,35 @@ def test_a_warning_that_has_become_an_error_is_checked_again(gated):
     assert any("is an error now" in problem for problem in verify(connection, suites))
 
 
+def test_what_is_known_of_the_same_content_is_not_asked_again(monkeypatch):
+    connection = duckdb.connect()
+    connection.execute("create table t as select 1 as id")
+    asked = []
+    validate = gate.validate
+    monkeypatch.setattr(gate, "validate", lambda table, suite: asked.append(len(table)) or validate(table, suite))
+
+    def run(why="It is the key.", as_of=AS_OF):
+        suite = gate.Suite(
+            "t", (gate.Expectation("key", "expect_column_values_to_be_unique", {"column": "id"}, "error", why),)
+        )
+        (found,) = gate.run(connection, {"t": "t"}, {"t": suite}, as_of=as_of)
+        return found.passed
+
+    assert run()
+    assert run(as_of=AS_OF + datetime.timedelta(days=1))
+    assert asked == [1], "the same content and suite"
+    assert gate.results(connection).as_of_date.dt.date.tolist() == [AS_OF + datetime.timedelta(days=1)]
+    assert run(why="Another reason.")
+    assert asked == [1, 1], "another suite"
+    connection.execute("insert into t values (1)")
+    assert not run(why="Another reason.")
+    assert not run(why="Another reason.")
+    assert asked == [1, 1, 2], "other content; and a failure stays one"
+    connection.execute("update quality.checked_with set version = '0'")
+    assert not run(why="Another reason.")
+    assert asked == [1, 1, 2, 2], "another Great Expectations"
+
+
 def test_a_failure_of_any_other_stage_refuses(gated):
     connection, suites = gated
     failed = gate.CheckResult("amounts_conserved", "facts.ledger", "error", False, "3 rows", "Cents are kept.")

@@ -195,3 +195,20 @@ def test_the_nearest_measured_horizon():
     assert gates.measured_horizon(frame, gates.PROFIT, 60) == 90
     assert gates.measured_horizon(frame, gates.PROFIT, 1) == 30
     assert gates.measured_horizon(frame, gates.BUYS, 90) is None
+
+
+def test_a_model_nearer_than_the_last_resort_scores_where_no_recalibration_could_be_measured():
+    rows = (
+        (gates.PROFIT, "pareto_nbd", {"bias": -0.43, "rmse": 1.0}),
+        (gates.PROFIT, gates.RECALIBRATED, {"not_measured": "too short a history", "rmse": None, "bias": None}),
+        (gates.PROFIT, "bg_nbd", {"bias": -0.16, "rmse": 1.1}),
+        (gates.PROFIT, "historic_rate", {"bias": -0.81, "rmse": 1.15}),
+    )
+    table = judged(*rows)
+    assert table.index[table["is_used"]].tolist() == ["bg_nbd"]
+    assert "lesser evil" in table.loc["bg_nbd", "why"]
+    assert not table.loc["bg_nbd", "passes"]
+    worse_per_customer = (*rows[:2], (gates.PROFIT, "bg_nbd", {"bias": -0.16, "rmse": 1.16}), rows[3])
+    assert judged(*worse_per_customer).query("is_used").index.tolist() == ["pareto_nbd"]
+    nearer_in_total = (*rows[:3], (gates.PROFIT, "historic_rate", {"bias": -0.10, "rmse": 1.3}))
+    assert judged(*nearer_in_total).query("is_used").index.tolist() == ["historic_rate"]
