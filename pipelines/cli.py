@@ -123,6 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     command("releases", _releases, "List the releases and say which one is current.")
+    compared = command(
+        "diff", _diff, "Compare two releases: what came, what was ruled, and the cents moved per customer."
+    )
+    compared.add_argument("before", help="release id, or how it begins")
+    compared.add_argument("after", nargs="?", help="release id, or how it begins (default: the current release)")
     rollback = command("rollback", _rollback, "Make an earlier release the current one.")
     rollback.add_argument("release", nargs="?", help="release id (default: the one before the current)")
     forget = command(
@@ -308,6 +313,12 @@ def _releases(arguments: Arguments) -> None:
     for release in releases(folder):
         mark = "*" if release.is_current else " "
         print(f"{mark} {release.release_id}  as of {release.as_of}, {len(release.manifest.get('tables', {}))} tables")
+
+
+def _diff(arguments: Arguments) -> None:
+    from assets.publish.diff import compare, diff_text
+
+    print(diff_text(compare(Workspace.from_environment().releases, arguments.before, arguments.after)))
 
 
 def _rollback(arguments: Arguments) -> None:

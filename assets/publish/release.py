@@ -44,6 +44,13 @@ CHECKER = "check.py"
 HISTORY = "history.jsonl"
 DATABASE = "whalecurve.duckdb"
 DATA_QUALITY = "data_quality"
+DELIVERIES = "deliveries"
+DELIVERIES_RELATION = """(
+    select source as source_instance, extract_date, entity, file_name, dialect, rows_in, rows_out, rows_quarantined,
+        rows_left_out, size_bytes, sha256, load_id
+    from raw.file_registry
+)"""
+"""One row per delivered file that the release was made of: two releases can be asked what came between them."""
 QUALITY_RELATION = "(select * replace (as_of_date::date as as_of_date) from published_data_quality)"
 BUILDING, DISCARDED = ".building-", ".discarded-"
 
@@ -97,12 +104,13 @@ def publish(
     lists: Mapping[str, pd.DataFrame] | None = None,
     published_at: str | None = None,
     privacy: Mapping[str, Any] | None = None,
+    deliveries: str | None = None,
 ) -> Release:
     """Publish the tables (name -> relation of `connection`) as one release and make it current.
 
     The gate is asked here, in the transaction that also reads the tables: what is written is what was checked. Raises
     PublishRefused with the reasons when it says no; nothing is changed then. The table `data_quality` is added: every
-    result of the gate's ledger and of the identities between the tables.
+    result of the gate's ledger and of the identities between the tables. So is `deliveries`, from that relation, where given.
 
     The release id depends on the as-of date and the content of tables, report and lists alone. Publishing the same
     content again gives the release that is there (`created` false). A release of an earlier date than the current one
@@ -116,7 +124,8 @@ def publish(
         _sweep(releases)
         building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=releases))
         try:
-            described, checks = _build_tables(connection, building, tables, suites, required_checks, as_of)
+            extra = {DELIVERIES: deliveries} if deliveries else {}
+            described, checks = _build_tables(connection, building, tables, extra, suites, required_checks, as_of)
             if report_html is not None:
                 (building / "report.html").write_text(report_html, encoding="utf-8")
             for name, rows in (lists or {}).items():
@@ -163,6 +172,7 @@ def _build_tables(
     connection: duckdb.DuckDBPyConnection,
     building: Path,
     tables: Mapping[str, str],
+    extra: Mapping[str, str],
     suites: Mapping[str, gate.Suite],
     required_checks: Iterable[tuple[str, str, str]],
     as_of: datetime.date,
@@ -187,7 +197,7 @@ def _build_tables(
         # One thread: with several, the rows of a file fall into groups by chance.
         connection.execute("set threads = 1")
         described = {}
-        for table, relation in sorted({**tables, DATA_QUALITY: QUALITY_RELATION}.items()):
+        for table, relation in sorted({**tables, **extra, DATA_QUALITY: QUALITY_RELATION}.items()):
             key = suites[table].key if table in suites else ()
             described[table] = _write_table(connection, relation, building / f"{table}.parquet", key)
         checks = json.loads(quality.astype({"as_of_date": "str"}).to_json(orient="records"))
@@ -306,6 +316,19 @@ def require_current(folder: Path) -> Release:
     if release is None:
         raise ReleaseError(f"There is no release in {folder} yet: run `whalecurve run` first.")
     return release
+
+
+def find(folder: Path, release_id: str | None) -> Release:
+    """The release with that id, or the only one whose id begins so; None is the current one. Raises ReleaseError."""
+    if release_id is None:
+        return require_current(folder)
+    matching = [release for release in releases(folder) if release.release_id.startswith(release_id)]
+    if len(matching) != 1:
+        which = "no release" if not matching else f"{len(matching)} releases"
+        raise ReleaseError(
+            f"{which} in {folder} begin with {release_id!r}. Name one of those listed by `whalecurve releases`."
+        )
+    return matching[0]
 
 
 def rollback(folder: Path, release_id: str | None = None, *, run_id: str = "", at: str | None = None) -> Release:

@@ -13,7 +13,7 @@ from assets import advice, gate
 from assets.company import company_hash
 from assets.publish.lists import action_exports, action_lists, lists
 from assets.publish.privacy import key_changed, notes, privacy
-from assets.publish.release import current, prune, publish
+from assets.publish.release import DELIVERIES_RELATION, current, prune, publish
 from assets.publish.report import render
 from assets.publish.tables import PUBLISHED, asset_key
 from assets.quality_gate import required_dbt_tests
@@ -62,6 +62,7 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
             # Noted for people; nothing is computed from it and the release id does not depend on it.
             published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             privacy=noted,
+            deliveries=DELIVERIES_RELATION,
         )
         advice.record(connection, workspace.data, as_of)
         plot = _whale_curve_plot(connection)
