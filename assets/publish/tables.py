@@ -7,6 +7,7 @@ import dagster as dg
 PUBLISHED = {
     "customers": "overview.customers",
     "customer_profitability": "marts.customer_profitability",
+    "segment_profitability": "overview.segment_profitability",
     "customer_cost_lines": "marts.customer_cost_lines",
     "residual_cost_lines": "marts.residual_cost_lines",
     "cost_pools": "overview.cost_pools",

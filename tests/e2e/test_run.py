@@ -58,7 +58,7 @@ def test_running_a_date_again_changes_nothing(copied, three_days):
 
 def test_a_release_holds_what_a_reader_is_promised(three_days):
     folder = three_days.data / "releases" / three_days.release_id
-    tables = {*PUBLISHED, "data_quality"}
+    tables = {*PUBLISHED, "data_quality", "deliveries"}
     assert {path.stem for path in folder.glob("*.parquet")} == tables
     assert {path.name for path in folder.iterdir() if path.suffix != ".parquet"} == {
         "whalecurve.duckdb", "manifest.json", "report.html", "lists", "check.py",
