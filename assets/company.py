@@ -268,10 +268,48 @@ class Matching(_Strict):
         return value
 
 
+class FolderTarget(_Strict):
+    """A folder somewhere else, such as a share, that gets every release that becomes current."""
+
+    kind: Literal["folder"]
+    path: str = Field(min_length=1)
+    keep: int = Field(default=30, ge=2)
+
+
+class PostgresTarget(_Strict):
+    """A schema of a PostgreSQL database; the address is WHALECURVE_TARGET_<NAME>_URL. `readers`: roles that may read it."""
+
+    kind: Literal["postgres"]
+    db_schema: str = Field(default="whalecurve", alias="schema", pattern="^[a-z][a-z0-9_]{0,50}$")
+    readers: tuple[str, ...] = ()
+
+
+class ObjectTarget(_Strict):
+    """A bucket that speaks S3's protocol; keys are WHALECURVE_TARGET_<NAME>_ACCESS_KEY_ID and _SECRET_ACCESS_KEY."""
+
+    kind: Literal["s3"]
+    bucket: str = Field(min_length=3)
+    prefix: str = ""
+    endpoint: str | None = Field(default=None, pattern="^https?://")
+    region: str | None = None
+    keep: int = Field(default=30, ge=2)
+
+
+Target = FolderTarget | PostgresTarget | ObjectTarget
+
+
 class Releases(_Strict):
-    """How many releases are kept."""
+    """How many releases are kept, and where they go besides the data folder."""
 
     keep: int = Field(default=30, ge=2)
+    targets: dict[Name, Annotated[Target, Field(discriminator="kind")]] = {}
+
+    @field_validator("targets")
+    @classmethod
+    def _not_the_release_itself(cls, value: dict[str, Target]) -> dict[str, Target]:
+        if "current" in value:
+            raise ValueError("a target cannot be called 'current': that is the release in the data folder")
+        return value
 
 
 class Company(_Strict):

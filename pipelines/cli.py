@@ -26,6 +26,7 @@ from pipelines.resources import (
     configure_environment,
     pull_credentials,
     quiet_child_environment,
+    target_secrets,
 )
 
 Arguments = argparse.Namespace
@@ -130,6 +131,8 @@ def _parser() -> argparse.ArgumentParser:
     compared.add_argument("after", nargs="?", help="release id, or how it begins (default: the current release)")
     rollback = command("rollback", _rollback, "Make an earlier release the current one.")
     rollback.add_argument("release", nargs="?", help="release id (default: the one before the current)")
+    delivered = command("deliver", _deliver, "Bring the release targets of company.yml to the current release.")
+    delivered.add_argument("target", nargs="?", help="a name below `releases: targets:` (default: all of them)")
     forget = command(
         "forget", _forget, "Erase one person from raw layer, warehouse and releases; says what it touches before --yes."
     )
@@ -328,6 +331,35 @@ def _rollback(arguments: Arguments) -> None:
     require_current(folder)
     release = rollback(folder, arguments.release)
     print(f"The current release is now {release.release_id}.")
+    if Workspace.from_environment().company().releases.targets:
+        print("Release targets still have the one before: `whalecurve deliver` brings them to it.")
+
+
+def _deliver(arguments: Arguments) -> None:
+    from assets.publish.release import require_current
+    from assets.publish.targets.delivery import deliver
+
+    workspace = Workspace.from_environment()
+    targets = workspace.company().releases.targets
+    if arguments.target and arguments.target not in targets:
+        known = ", ".join(targets) or "none is declared"
+        _wrong_call(f"'{arguments.target}' is not a target of {workspace.company().name}; choose from: {known}")
+    if not targets:
+        raise WhalecurveError(
+            "company.yml declares no `releases: targets:`; readers find the release in the data folder."
+        )
+    release = require_current(workspace.releases)
+    failures = []
+    for name in [arguments.target] if arguments.target else targets:
+        try:
+            done = deliver(name, targets[name], release, target_secrets(name))
+        except WhalecurveError as error:
+            failures.append(str(error))
+        else:
+            was = f"had {done.was or 'nothing'}" if done.is_new else "had it already"
+            print(f"{name}: {done.place} has {done.release_id} ({was}).")
+    if failures:
+        raise WhalecurveError("\n".join(failures))
 
 
 def _forget(arguments: Arguments) -> None:

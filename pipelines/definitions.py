@@ -20,6 +20,7 @@ from assets.analytics import (
 from assets.costing import rule_tables, service_charges
 from assets.ingest import raw
 from assets.publish import release_asset
+from assets.publish.targets.asset import target_assets
 from pipelines import dbt, jobs, schedules
 from pipelines.console import console
 from pipelines.resources import Workspace, business_dates, configure_environment
@@ -66,6 +67,7 @@ def build_definitions() -> dg.Definitions:
             *relationship_studies.ASSETS,
             *action_studies.ASSETS,
             release_asset.release,
+            *target_assets(workspace.company()),
         ],
         asset_checks=quality_gate.suite_checks(),
         jobs=[daily_run],  # type: ignore[list-item]

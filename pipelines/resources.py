@@ -21,6 +21,7 @@ from assets.ingest import storage
 from assets.ingest.contract import load_contract
 from assets.ingest.pull import Credentials
 from assets.ingest.sql import identifier, literal
+from assets.publish.targets.delivery import Secrets
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = PROJECT_ROOT / "dbt_project"
@@ -29,6 +30,7 @@ EXPECTATIONS = PROJECT_ROOT / "expectations"
 COMPANY_VARIABLE = "WHALECURVE_COMPANY"
 DATA_VARIABLE = "WHALECURVE_DATA"
 PULL_VARIABLES = "WHALECURVE_PULL_"
+TARGET_VARIABLES = "WHALECURVE_TARGET_"
 DEFAULT_COMPANY = PROJECT_ROOT / "companies" / "demo"
 DEFAULT_DATA = PROJECT_ROOT / "data"
 
@@ -87,6 +89,13 @@ def pull_credentials(source: str) -> Credentials:
     prefix = f"{PULL_VARIABLES}{source.upper()}_"
     found = {name.removeprefix(prefix): value for name, value in os.environ.items() if name.startswith(prefix)}
     return Credentials(prefix, {name: value for name, value in found.items() if value})
+
+
+def target_secrets(target: str) -> Secrets:
+    """What the environment says of one release target, WHALECURVE_TARGET_<NAME>_URL and the like. Kept nowhere else."""
+    prefix = f"{TARGET_VARIABLES}{target.upper()}_"
+    found = {name.removeprefix(prefix): value for name, value in os.environ.items() if name.startswith(prefix)}
+    return Secrets(prefix, {name: value for name, value in found.items() if value})
 
 
 def quiet_child_environment() -> dict[str, str]:

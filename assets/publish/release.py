@@ -120,7 +120,7 @@ def publish(
     personal columns are in clear, pseudonyms or withheld) are noted in the manifest of a release when it is first made.
     """
     releases.mkdir(parents=True, exist_ok=True)
-    with _locked(releases):
+    with only_publisher(releases):
         _sweep(releases)
         building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=releases))
         try:
@@ -153,9 +153,9 @@ def publish(
                     "checks": checks,
                 }
                 _write_durably(building / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-                _flush(building)
+                flush(building)
                 if final.exists():  # damaged: a whole one takes its place
-                    _discard(final)
+                    discard(final)
                 os.rename(building, final)
                 _flush_folder(releases)
         finally:
@@ -164,7 +164,7 @@ def publish(
 
         current = _current_id(releases)
         if current is None or _as_of(releases / current) <= as_of:
-            _point_to(releases, release_id, action="publish", run_id=run_id, at=published_at)
+            point_to(releases, release_id, action="publish", run_id=run_id, at=published_at)
         return _release(releases, release_id, created=created)
 
 
@@ -339,7 +339,7 @@ def rollback(folder: Path, release_id: str | None = None, *, run_id: str = "", a
     """
     if not folder.exists():
         raise ReleaseError(f"{folder} does not exist: nothing has been published yet.")
-    with _locked(folder):
+    with only_publisher(folder):
         _sweep(folder)
         if release_id is None:
             earlier = [name for name in _trail(folder)[:-1] if (folder / name).exists()]
@@ -356,7 +356,7 @@ def rollback(folder: Path, release_id: str | None = None, *, run_id: str = "", a
             )
         if problems := verify(target):
             raise ReleaseError(f"Release {release_id} is damaged and was not made current: {'; '.join(problems)}.")
-        _point_to(folder, release_id, action="rollback", run_id=run_id, at=at)
+        point_to(folder, release_id, action="rollback", run_id=run_id, at=at)
         return _release(folder, release_id)
 
 
@@ -366,17 +366,17 @@ def prune(folder: Path, keep: int) -> list[str]:
         raise ValueError(f"keep is {keep}; keep at least 1 release.")
     if not folder.exists():
         return []
-    with _locked(folder):
+    with only_publisher(folder):
         _sweep(folder)
         removed = [release for release in releases(folder)[:-keep] if not release.is_current]
         for release in removed:
-            _discard(release.path)
+            discard(release.path)
         return [release.release_id for release in removed]
 
 
 def erase(folder: Path, release_ids: Iterable[str], *, at: str | None = None) -> list[str]:
     """Remove releases that may not be kept, never the current one. Returns the removed ids; the history notes them."""
-    with _locked(folder):
+    with only_publisher(folder):
         _sweep(folder)
         present = [release.release_id for release in releases(folder) if not release.is_current]
         removed = [release_id for release_id in present if release_id in set(release_ids)]
@@ -385,7 +385,7 @@ def erase(folder: Path, release_ids: Iterable[str], *, at: str | None = None) ->
             note = {"action": "erase", "release_id": pointed, "removed": removed, "run_id": "", "at": at}
             _write_history(folder, [*_history(folder), note])
         for release_id in removed:
-            _discard(folder / release_id)
+            discard(folder / release_id)
         return removed
 
 
@@ -413,7 +413,8 @@ def verify(release: Path) -> list[str]:
     return problems
 
 
-def _point_to(folder: Path, release_id: str, *, action: str, run_id: str, at: str | None) -> None:
+def point_to(folder: Path, release_id: str, *, action: str, run_id: str, at: str | None = None) -> None:
+    """Make a release the current one, by an atomic rename; ask it as the only publisher."""
     if _current_id(folder) == release_id:
         return
     # The history is written first and may say too much after a crash; _history() then believes the pointer.
@@ -524,7 +525,7 @@ def _literal(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def only_publisher(folder: Path) -> Iterator[None]:
     """One publisher at a time. The kernel gives the lock up when its holder dies, however it dies."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -541,7 +542,7 @@ def _sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def _discard(release: Path) -> None:
+def discard(release: Path) -> None:
     """Take a release away in one step; removing its files one by one would leave half a release under its name."""
     aside = release.with_name(DISCARDED + release.name)
     os.rename(release, aside)
@@ -555,7 +556,7 @@ def _write_durably(file: Path, text: str) -> None:
         os.fsync(stream.fileno())
 
 
-def _flush(folder: Path) -> None:
+def flush(folder: Path) -> None:
     """Give all below the folder the modes readers need, and wait until it is on disk."""
     for path in [*folder.rglob("*"), folder]:
         path.chmod(0o755 if path.is_dir() else 0o644)

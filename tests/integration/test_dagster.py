@@ -18,6 +18,7 @@ from command import PROJECT
 from assets import gate
 from assets.publish.tables import PUBLISHED, asset_key
 from pipelines import definitions
+from pipelines.cli import main
 from pipelines.jobs import DAILY_RUN
 from pipelines.resources import DBT_MANIFEST, EXPECTATIONS
 
@@ -176,6 +177,31 @@ def test_after_a_rebuilt_model_the_release_can_be_made_again(location, small_dem
     result = execute(defs, "release/current")
     assert result.success
     assert os.readlink(tmp_path / "data" / "releases" / "current") == small_demo.release.name
+
+
+@pytest.mark.slow
+def test_each_target_is_an_asset_and_a_command(location, small_demo, tmp_path, capsys):
+    company = tmp_path / "company"
+    shutil.copytree(small_demo.company, company)
+    settings = company / "company.yml"
+    targets = f"{{share: {{kind: folder, path: {tmp_path / 'share'}}}, bi: {{kind: postgres}}}}"
+    settings.write_text(
+        settings.read_text().replace("releases: {keep: 30}", f"releases: {{keep: 30, targets: {targets}}}")
+    )
+    defs = location(company)
+    assert defs.resolve_asset_graph().get(key_of("release/share")).parent_keys == {RELEASE}
+    result = execute(defs, "release/share", "release/bi")
+    assert materialized(result) == {"release/share"}, "one that fails does not keep the others"
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    assert "WHALECURVE_TARGET_BI_URL is not set" in str(failed.step_failure_data)
+    assert (tmp_path / "share" / "current").resolve().name == small_demo.release.name
+    folders = ["--company", str(company), "--data", str(tmp_path / "data")]
+    assert main(["deliver", "share", *folders]) == 0
+    assert "had it already" in capsys.readouterr().out
+    assert main(["deliver", *folders]) == 1
+    with pytest.raises(SystemExit):
+        main(["deliver", "elsewhere", *folders])
+    assert "choose from: share, bi" in capsys.readouterr().err
 
 
 @pytest.mark.slow

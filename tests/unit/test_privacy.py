@@ -17,7 +17,7 @@ from assets.errors import ConfigurationError
 from assets.ingest.contract import DROPPED, PiiClass, load_contract
 from assets.ingest.erasure import OF_THE_PERSON
 from assets.publish.privacy import PERSONAL, fingerprint, key_changed, notes, privacy
-from assets.publish.release import HISTORY, ReleaseError, _point_to, current, erase, releases, rollback
+from assets.publish.release import HISTORY, ReleaseError, current, erase, point_to, releases, rollback
 from assets.publish.tables import PUBLISHED
 from pipelines.pseudonyms import set_key
 from pipelines.resources import DBT_PROJECT, pseudonym_key
@@ -210,7 +210,7 @@ def test_releases_that_may_not_be_kept_go_and_the_history_says_so(tmp_path):
     names = [f"2026-01-0{day}-{'0' * 12}" for day in (1, 2, 3)]
     for name in names:
         (tmp_path / name).mkdir()
-        _point_to(tmp_path, name, action="publish", run_id="", at=None)
+        point_to(tmp_path, name, action="publish", run_id="", at=None)
     assert erase(tmp_path, names, at="2026-02-01") == names[:2], "never the current one"
     assert [release.release_id for release in releases(tmp_path)] == [names[2]]
     assert current(tmp_path).release_id == names[2]
