@@ -106,7 +106,7 @@
     case
         when {{ numerator }} = {{ denominator }} then {{ amount }}
         else cast(
-            sign({{ amount }})
+            {{ sign_of(amount) }}
             * cast({{ int_div(doubled, '2 * ' ~ denominator) }} as decimal(30, 0))
             * cast(0.0001 as decimal(5, 4))
             as decimal(22, 4)

@@ -16,7 +16,7 @@
 {% macro normalised_name(name) -%}
     nullif(
         {{ without(
-            'lower(' ~ half_width(composed(name)) ~ ')',
+            lower_case(half_width(composed(name))),
             '[\\s\\p{Z}\\p{C}\\p{Pc}\\p{Pd}\\p{Ps}\\p{Pe}\\p{Pi}\\p{Pf}!"\'\'*,./:;?\\\\¡¿§¶·‧•…、。〃・！＂＇＊，．／：；？＼｡､･]'
         ) }},
         ''

@@ -60,9 +60,9 @@ signed as (
         quantity,
         total_quantity,
         amount_cents,
-        cast(sign(amount_cents) * whole_cents as bigint) as whole_cents,
+        cast({{ sign_of('amount_cents') }} * whole_cents as bigint) as whole_cents,
         cast(
-            case when remainder_rank <= leftover_cents then sign(amount_cents) else 0 end
+            case when remainder_rank <= leftover_cents then {{ sign_of('amount_cents') }} else 0 end
             as bigint
         ) as rounding_cents
 

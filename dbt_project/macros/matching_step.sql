@@ -1,3 +1,4 @@
+-- noqa: disable=LT02
 {#
     One step of the declared order of matching: the method at `position` joins what the steps before it left apart.
 
@@ -8,7 +9,7 @@
 #}
 {% macro matching_step(before, after, position, rounds=4) -%}
     {%- set s = '_' ~ after -%}
-    node_values{{ s }} as (
+    {{ keep('node_values' ~ s) }} node_values{{ s }} as (
 
     select distinct
         earlier.node,
@@ -23,7 +24,7 @@
 
     where matching_order.position = {{ position }}
 
-),
+) {{ kept() }},
 
 meanings{{ s }} as (
 
@@ -41,7 +42,7 @@ meanings{{ s }} as (
 
 -- Those without a code who share a value that no code has: each takes the smallest node it can reach. A round doubles
 -- the reach; further than one step lie only customers of several ids, numbers or names.
-edges{{ s }} as (
+{{ keep('edges' ~ s) }} edges{{ s }} as (
 
     select
         node_values.node,
@@ -53,7 +54,7 @@ edges{{ s }} as (
 
     where meanings.code_count = 0 and meanings.node_count > 1
 
-),
+) {{ kept() }},
 
 labels{{ s }}_0 as (
 
@@ -66,7 +67,7 @@ labels{{ s }}_0 as (
 ),
 
 {% for round in range(1, rounds + 1) %}
-reached{{ s }}_{{ round }} as (
+{{ keep('reached' ~ s ~ '_' ~ round) }} reached{{ s }}_{{ round }} as (
 
     select
         edges.node,
@@ -86,7 +87,7 @@ reached{{ s }}_{{ round }} as (
 
     group by edges.node
 
-),
+) {{ kept() }},
 
 labels{{ s }}_{{ round }} as (
 
@@ -141,7 +142,7 @@ joined{{ s }} as (
 
 ),
 
-matched_{{ after }} as (
+{{ keep('matched_' ~ after) }} matched_{{ after }} as (
 
     select
         earlier.record_key,
@@ -157,5 +158,5 @@ matched_{{ after }} as (
     left join matching_order
         on matching_order.position = {{ position }}
 
-),
+) {{ kept() }},
 {%- endmacro %}

@@ -26,6 +26,6 @@
     {%- if class == 'phone' -%}
         {{ without(value, '[^0-9]') }}
     {%- else -%}
-        lower({{ without(composed(value), '[\\s\\p{Z}]+') }})
+        {{ lower_case(without(composed(value), '[\\s\\p{Z}]+')) }}
     {%- endif -%}
 {%- endmacro %}

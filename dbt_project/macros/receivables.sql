@@ -56,7 +56,7 @@ laid_{{ parts }}_{{ side }}s as (
 
 ),
 
-{{ parts }} as (
+{{ keep(parts) }} {{ parts }} as (
 
     select
         debits.customer_id,
@@ -85,22 +85,23 @@ laid_{{ parts }}_{{ side }}s as (
 
     where pieces.amount > 0
 
-)
+) {{ kept() }}
 {%- endmacro %}
 
 {# A balance as days of the sales of three months; null without sales. #}
 {% macro days_of_sales(balance) -%}
     case
         when laid_out.sales_3m > 0
-            then round(
-                cast({{ balance }} as double) * cast(laid_out.days_3m as double) / cast(laid_out.sales_3m as double), 2
-            )
+            then {{ rounded_double(
+                'cast(' ~ balance ~ ' as double) * cast(laid_out.days_3m as double) / cast(laid_out.sales_3m as double)', 2
+            ) }}
     end
 {%- endmacro %}
 
 {# Days weighted by amount; null without an amount. #}
 {% macro weighted_days(days_amount, amount) -%}
     case
-        when {{ amount }} > 0 then round(cast({{ days_amount }} as double) / cast({{ amount }} as double), 2)
+        when {{ amount }} > 0
+            then {{ rounded_double('cast(' ~ days_amount ~ ' as double) / cast(' ~ amount ~ ' as double)', 2) }}
     end
 {%- endmacro %}

@@ -1,3 +1,4 @@
+-- noqa: disable=LT02
 {#
     The customer a source's key stands for on a day. In two parts, because the keys must be joined first:
 
@@ -19,15 +20,40 @@
             and {{ on }} >= id_keys.valid_from
             and {{ on }} <= id_keys.valid_to
     {%- if named %}
+    {{ join_said_names(relation) }}
     left join {{ ref('customer_keys') }} as name_keys
         on
             name_keys.key_kind = 'name'
             and {{ relation }}.source_instance = name_keys.source_instance
-            and case when id_keys.customer_id is null then {{ name_key(relation ~ '.customer_name') }} end
+            and case when id_keys.customer_id is null then {{ said_name_key(relation) }} end
             = name_keys.customer_key
             and {{ on }} >= name_keys.valid_from
             and {{ on }} <= name_keys.valid_to
     {%- endif %}
+{%- endmacro %}
+
+{#
+    The key of the name said beside the key of a customer, where it may be joined on: an expression on DuckDB; on Spark, which
+    wants none that reflects in a join (`composed`), a column of the names joined first.
+#}
+{% macro join_said_names(relation) -%}
+    {%- if target.type == 'spark' -%}
+        left join (
+            select
+                customer_name,
+                {{ name_key('customer_name') }} as name_key
+            from (select distinct customer_name from {{ relation }}) as distinct_names
+        ) as said_names
+            on {{ relation }}.customer_name = said_names.customer_name
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro said_name_key(relation) -%}
+    {%- if target.type == 'spark' -%}
+        said_names.name_key
+    {%- else -%}
+        {{ name_key(relation ~ '.customer_name') }}
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro resolved_customer(relation, named=true) -%}

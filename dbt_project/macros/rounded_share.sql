@@ -4,7 +4,7 @@
 #}
 {% macro rounded_share(amount_cents, quantity, total_quantity) -%}
     cast(
-        sign({{ amount_cents }}) * {{ int_div(
+        {{ sign_of(amount_cents) }} * {{ int_div(
             wide_integer('abs(' ~ amount_cents ~ ')') ~ ' * ' ~ wide_integer(quantity ~ ' * 1000000') ~ ' * 2 + '
             ~ wide_integer(total_quantity ~ ' * 1000000'),
             'nullif(' ~ wide_integer(total_quantity ~ ' * 1000000') ~ ', 0) * 2',

@@ -36,7 +36,7 @@
 
 ),
 
-{{ periods }}_chosen as (
+{{ keep(periods ~ '_chosen') }} {{ periods }}_chosen as (
 
     select
         {% for column in owner %}
@@ -65,7 +65,7 @@
         order by periods.layer asc, periods.valid_from desc, periods.customer_id asc
     ) = 1
 
-),
+) {{ kept() }},
 
 {{ joined_neighbours(periods ~ '_chosen', owner, periods ~ '_timeline') }}
 {%- endmacro %}
@@ -103,7 +103,7 @@
 
 ),
 
-{{ joined }} as (
+{{ keep(joined) }} {{ joined }} as (
 
     select
         {{ keys }},
@@ -116,5 +116,5 @@
 
     group by {{ keys }}, run
 
-)
+) {{ kept() }}
 {%- endmacro %}

@@ -38,14 +38,14 @@
 {% macro amount_text(amount) -%}
     case
         when {{ amount }} = round({{ amount }}, 2)
-            then cast(cast({{ amount }} as decimal(22, 2)) as varchar)
-        else cast(cast({{ amount }} as decimal(22, 4)) as varchar)
+            then cast(cast({{ amount }} as decimal(22, 2)) as string)
+        else cast(cast({{ amount }} as decimal(22, 4)) as string)
     end
 {%- endmacro %}
 
 {# The year and month of a date, as in 2026-06. #}
 {% macro month_text(day) -%}
-    substr(cast({{ day }} as varchar), 1, 7)
+    substr(cast({{ day }} as string), 1, 7)
 {%- endmacro %}
 
 {# Where a row came from. #}

@@ -53,7 +53,7 @@ whole_numbers as (
 select * from whole_numbers
 where
     amount * 100
-    != sign(pool_amount) * {{ int_div('pool_cents * quantity', 'total_quantity') }}
-    - sign(previous_pool_amount) * {{ int_div('previous_cents * quantity', 'total_quantity') }}
+    != {{ sign_of('pool_amount') }} * {{ int_div('pool_cents * quantity', 'total_quantity') }}
+    - {{ sign_of('previous_pool_amount') }} * {{ int_div('previous_cents * quantity', 'total_quantity') }}
     + rounding_cents
     or abs(rounding_cents) > case when month = driver_month then 1 else 2 end

@@ -76,7 +76,7 @@ side_gaps as (
 
     select
         side_sums.period,
-        cast(null as varchar) as customer_id,
+        cast(null as string) as customer_id,
         side_sums.net_revenue - coalesce(sum(sales.net_revenue), 0) as revenue_gap,
         side_sums.cost_of_goods_sold - coalesce(sum(sales.cost_of_goods_sold), 0) as cost_gap
 

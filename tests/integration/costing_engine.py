@@ -184,6 +184,7 @@ def _render() -> dict[str, str]:
         return f"{MODELS[model].parent.name}.{model}"
 
     environment = jinja2.Environment()
+    environment.globals["target"] = {"type": "duckdb"}
     environment.globals |= {"ref": relation, "source": lambda schema, table: f"{schema}.{table}"}
     macros = "".join(
         (PROJECT / "macros" / f"{name}.sql").read_text() for name in ("dialect", "units", "largest_remainder")

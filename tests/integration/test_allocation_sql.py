@@ -30,7 +30,11 @@ Parts = dict[tuple[int, str, str], int]
 def render(call: str) -> str:
     """Return the SQL of a macro call, with the project's own macros in scope as in dbt."""
     files = (MACROS / "dialect.sql", MACROS / "largest_remainder.sql")
-    return jinja2.Environment().from_string("".join(path.read_text(encoding="utf-8") for path in files) + call).render()
+    return (
+        jinja2.Environment()
+        .from_string("".join(path.read_text(encoding="utf-8") for path in files) + call)
+        .render(target={"type": "duckdb"})
+    )
 
 
 DIVISION = render("{{ largest_remainder('receivers', group_by=['month', 'pool_id']) }}")

@@ -30,7 +30,7 @@ def render(call: str) -> str:
     """Return the SQL of a macro call, with the project's own macros in scope as in dbt."""
     files = (MACROS / "dialect.sql", MACROS / "currency.sql")
     text = "".join(path.read_text(encoding="utf-8") for path in files) + call
-    return jinja2.Environment().from_string(text).render()
+    return jinja2.Environment().from_string(text).render(target={"type": "duckdb"})
 
 
 AMOUNT = render("{{ converted('amount') }}")

@@ -36,7 +36,11 @@ def render(call: str) -> str:
     """Return the SQL of a macro call, with the project's own macros in scope as in dbt."""
     files = (MACROS / "dialect.sql", MACROS / "current_version.sql")
     text = "".join(path.read_text(encoding="utf-8") for path in files) + call
-    return jinja2.Environment().from_string(text).render(source=lambda schema, table: "raw_rows")
+    return (
+        jinja2.Environment()
+        .from_string(text)
+        .render(source=lambda schema, table: "raw_rows", target={"type": "duckdb"})
+    )
 
 
 DROPPED = render("{{ current_version('record', key=['record_id']) }}")

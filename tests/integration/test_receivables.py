@@ -59,6 +59,7 @@ class Applied(NamedTuple):
 def _render() -> dict[str, str]:
     folders = {path.stem: path.parent.name for path in PROJECT.glob("models/*/*.sql")}
     environment = jinja2.Environment()
+    environment.globals["target"] = {"type": "duckdb"}
     environment.globals |= {
         "ref": lambda model: f"{folders[model]}.{model}",
         "source": lambda schema, table: f"{schema}.{table}",

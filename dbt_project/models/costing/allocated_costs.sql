@@ -388,7 +388,7 @@ all_receivers as (
         behaviour,
         receiver_id,
         stage,
-        cast(null as varchar) as driver_id,
+        cast(null as string) as driver_id,
         cast(null as date) as quantity_month,
         cast(null as bigint) as driver_quantity,
         cast(null as bigint) as total_quantity,

@@ -117,7 +117,7 @@ pool_charges as (
                 when budget_cents is null then gross_cents
                 when standard_quantity is null then budget_cents
                 else
-                    sign(budget_cents) * {{ int_div(
+                    {{ sign_of('budget_cents') }} * {{ int_div(
                         wide_integer('abs(budget_cents)') ~ ' * ' ~ wide_integer('charged_quantity')
                         ~ ' * 2 + ' ~ wide_integer('standard_quantity'),
                         wide_integer('standard_quantity') ~ ' * 2',

@@ -27,7 +27,7 @@ scaled_costs as (
         balances.month,
         balances.balance_days,
         company.cost_of_capital,
-        sign(balances.balance_days) as direction,
+        {{ sign_of('balances.balance_days') }} as direction,
         2 * {{ whole_amount('abs(balances.balance_days)') }}
         * {{ wide_integer('company.cost_of_capital * 1000000') }} as doubled_cost,
         {{ wide_integer('36500000000') }} as one_cent

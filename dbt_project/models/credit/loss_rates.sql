@@ -173,9 +173,10 @@ loss_rates as (
         cast(lost_amount as decimal(22, 4)) as lost_amount,
         case
             when reached_amount > 0
-                then round(cast(passed_on_amount as double) / cast(reached_amount as double), 6)
+                then {{ rounded_double('cast(passed_on_amount as double) / cast(reached_amount as double)', 6) }}
         end as flow_rate,
-        cast(
+        {{ decimal_of_double(
+            "
             least(
                 case
                     when rate_source = 'flow_rates' then cast(lost_amount as double) / cast(reached_amount as double)
@@ -183,9 +184,9 @@ loss_rates as (
                     else cast(stated_rate as double)
                 end * cast(forward_looking_factor as double),
                 1
-            )
-            as decimal(9, 6)
-        ) as loss_rate,
+            )",
+            9, 6,
+        ) }} as loss_rate,
         rate_source
 
     from chosen

@@ -129,7 +129,7 @@ applied_payments as (
 ),
 
 -- A payment with all it was applied to: the invoices it pays, and the credit notes that were taken off it.
-members as (
+{{ keep('members') }} members as (
 
     select
         source_instance,
@@ -163,7 +163,7 @@ members as (
             payment_documents.source_instance = applied_payments.source_instance
             and payment_documents.document_id = applied_payments.payment_id
 
-),
+) {{ kept() }},
 
 applied_debits as (
 
@@ -209,7 +209,7 @@ applied_sums as (
 
 ),
 
-rests as (
+{{ keep('rests') }} rests as (
 
     select
         documents.customer_id,
@@ -227,7 +227,7 @@ rests as (
             and documents.document_kind = applied_sums.document_kind
             and documents.document_id = applied_sums.document_id
 
-),
+) {{ kept() }},
 
 rest_debits as (
 

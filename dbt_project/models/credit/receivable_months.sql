@@ -158,11 +158,11 @@ receivable_months as (
         cast(laid_out.days_3m as bigint) as days_3m,
         {{ days_of_sales('laid_out.closing_balance') }} as dso,
         case
-            when laid_out.closing_balance > 0 then round(countbacks.countback_dso, 2)
+            when laid_out.closing_balance > 0 then {{ rounded_double('countbacks.countback_dso', 2) }}
             else cast(0 as double)
         end as countback_dso,
         {{ days_of_sales('laid_out.not_due') }} as best_possible_dso,
-        round({{ days_of_sales('laid_out.closing_balance') }} - {{ days_of_sales('laid_out.not_due') }}, 2)
+        {{ rounded_double(days_of_sales('laid_out.closing_balance') ~ ' - ' ~ days_of_sales('laid_out.not_due'), 2) }}
             as average_days_delinquent,
         {{ weighted_days('laid_out.settled_days_amount', 'laid_out.settled_amount') }} as days_late_paid,
         {{ weighted_days('laid_out.settled_days_3m', 'laid_out.settled_3m') }} as days_late_paid_3m,

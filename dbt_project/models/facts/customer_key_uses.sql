@@ -17,7 +17,7 @@ uses as (
         select
             source_instance,
             customer_id,
-            cast(null as varchar) as customer_name
+            cast(null as string) as customer_name
         from {{ ref('stg_' ~ entity) }}
         {{ 'union' if not loop.last }}
     {% endfor %}

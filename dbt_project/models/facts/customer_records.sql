@@ -28,7 +28,7 @@ shared_ids as (
 
 ),
 
-records as (
+{{ keep('records') }} records as (
 
     select
         customers.source_instance,
@@ -47,10 +47,10 @@ records as (
     from {{ ref('stg_customers') }} as customers
     cross join shared_ids
 
-),
+) {{ kept() }},
 
 -- Merged accounts: from each one to whom it was merged into, and on until nobody follows or somebody comes again.
-merge_steps as (
+{{ keep('merge_steps') }} merge_steps as (
 
     select
         record_key,
@@ -74,9 +74,9 @@ merge_steps as (
 
     where
         records.merged_key is not null
-        and strpos(merge_steps.way, chr(31) || records.merged_key || chr(31)) = 0
+        and instr(merge_steps.way, chr(31) || records.merged_key || chr(31)) = 0
 
-),
+) {{ kept() }},
 
 merged_in_a_circle as (
 
@@ -114,7 +114,7 @@ survivors as (
 
 ),
 
-accounts as (
+{{ keep('accounts') }} accounts as (
 
     select
         records.*,
@@ -125,7 +125,7 @@ accounts as (
     left join survivors
         on records.record_key = survivors.record_key
 
-),
+) {{ kept() }},
 
 -- An account and those merged into it have one code: its own, else the smallest of theirs.
 account_codes as (
@@ -144,7 +144,7 @@ account_codes as (
 ),
 
 -- A code whose accounts were merged away follows them, unless their own source still uses it for somebody.
-merged_codes as (
+{{ keep('merged_codes') }} merged_codes as (
 
     select
         merged.account_code,
@@ -170,9 +170,9 @@ merged_codes as (
         and count(distinct account_codes.account_code) = 1
         and min(account_codes.account_code) != merged.account_code
 
-),
+) {{ kept() }},
 
-code_merges as (
+{{ keep('code_merges') }} code_merges as (
 
     select
         account_code,
@@ -194,9 +194,9 @@ code_merges as (
     inner join merged_codes
         on code_merges.at_code = merged_codes.account_code
 
-    where strpos(code_merges.way, chr(31) || merged_codes.next_code || chr(31)) = 0
+    where instr(code_merges.way, chr(31) || merged_codes.next_code || chr(31)) = 0
 
-),
+) {{ kept() }},
 
 -- Two sources that merge two codes in opposite directions leave both as they are.
 surviving_codes as (
@@ -216,7 +216,7 @@ surviving_codes as (
 ),
 
 -- What the sources' merges and account codes say; what follows joins those that have no code.
-matched_0 as (
+{{ keep('matched_0') }} matched_0 as (
 
     select
         accounts.record_key,
@@ -236,7 +236,7 @@ matched_0 as (
     left join surviving_codes
         on account_codes.account_code = surviving_codes.account_code
 
-),
+) {{ kept() }},
 
 known_codes as (
 
@@ -257,7 +257,7 @@ contradicted_names as (
 ),
 
 -- By which values a record can be the same customer as another one. An id that is a code means that code.
-match_values as (
+{{ keep('match_values') }} match_values as (
 
     select
         records.record_key,
@@ -305,7 +305,7 @@ match_values as (
 
     where records.name_key is not null and contradicted_names.name_key is null
 
-),
+) {{ kept() }},
 
 {% for position in range(2, last_position + 1) %}
     {%- set before = position - 2 -%}
@@ -339,15 +339,15 @@ node_ids as (
             when not shared_ids.are_shared then final_nodes.node
             when known_codes.account_code is not null then final_nodes.node
             when id_nodes.node_count > 1 or id_nodes.node != final_nodes.node then final_nodes.node
-            else substr(final_nodes.node, strpos(final_nodes.node, ':') + 1)
+            else substr(final_nodes.node, instr(final_nodes.node, ':') + 1)
         end as golden_id
 
     from matched_{{ last_position - 1 }} as final_nodes
     cross join shared_ids
     left join known_codes
-        on substr(final_nodes.node, strpos(final_nodes.node, ':') + 1) = known_codes.account_code
+        on substr(final_nodes.node, instr(final_nodes.node, ':') + 1) = known_codes.account_code
     left join id_nodes
-        on substr(final_nodes.node, strpos(final_nodes.node, ':') + 1) = id_nodes.customer_id
+        on substr(final_nodes.node, instr(final_nodes.node, ':') + 1) = id_nodes.customer_id
 
 ),
 
@@ -363,7 +363,7 @@ customer_records as (
         accounts.name_key,
         coalesce(final_nodes.match_method, 'source_id') as match_method,
         case
-            when accounts.is_merged then substr(accounts.survivor_key, strpos(accounts.survivor_key, ':') + 1)
+            when accounts.is_merged then substr(accounts.survivor_key, instr(accounts.survivor_key, ':') + 1)
         end as merged_into
 
     from accounts

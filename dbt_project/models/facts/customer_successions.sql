@@ -98,7 +98,7 @@ moves as (
 ),
 
 -- Outside of its links a customer is itself.
-periods as (
+{{ keep('periods') }} periods as (
 
     select
         golden_id,
@@ -121,7 +121,7 @@ periods as (
         {{ forever() }} as valid_to
     from moves
 
-),
+) {{ kept() }},
 
 {{ timeline('periods', owner=['golden_id']) }},
 
@@ -132,7 +132,7 @@ moving as (
 ),
 
 -- Whoever comes back to where they were has gone in a circle: the smallest of it stands for all.
-followed as (
+{{ keep('followed') }} followed as (
 
     select
         golden_id,
@@ -151,7 +151,7 @@ followed as (
         followed.golden_id,
         case
             when onward.match_method = 'itself' then followed.customer_id
-            when strpos(followed.way, chr(31) || onward.customer_id || chr(31)) > 0 then followed.smallest
+            when instr(followed.way, chr(31) || onward.customer_id || chr(31)) > 0 then followed.smallest
             else onward.customer_id
         end as customer_id,
         greatest(followed.valid_from, onward.valid_from) as valid_from,
@@ -159,7 +159,7 @@ followed as (
         least(followed.smallest, onward.customer_id) as smallest,
         followed.way || onward.customer_id || chr(31) as way,
         onward.match_method = 'itself'
-        or strpos(followed.way, chr(31) || onward.customer_id || chr(31)) > 0 as has_ended
+        or instr(followed.way, chr(31) || onward.customer_id || chr(31)) > 0 as has_ended
 
     from followed
     inner join periods_timeline as onward
@@ -170,7 +170,7 @@ followed as (
 
     where not followed.has_ended
 
-),
+) {{ kept() }},
 
 -- Whoever is moved to somebody no link speaks of has arrived.
 arrived as (

@@ -42,7 +42,7 @@ methods as (
 {{ record_keys() }},
 
 -- Every key a source has a record of, and every key or name its facts use.
-owners as (
+{{ keep('owners') }} owners as (
 
     select
         source_instance,
@@ -60,7 +60,7 @@ owners as (
         name_key
     from {{ ref('customer_key_uses') }}
 
-),
+) {{ kept() }},
 
 recordless_keys as (
 
@@ -100,7 +100,7 @@ foreign_records as (
 ),
 
 -- What a key can mean without a link, best reading first. A key that still means several customers says nothing.
-meanings as (
+{{ keep('meanings') }} meanings as (
 
     select
         source_instance,
@@ -156,7 +156,7 @@ meanings as (
     cross join methods
     where methods.names_match
 
-),
+) {{ kept() }},
 
 -- Each meaning followed through the links that move whole customers.
 followed_meanings as (
@@ -199,7 +199,7 @@ ambiguous_keys as (
 ),
 
 -- Several customers that are one on some days: on those days the key has a meaning.
-ambiguous_meanings as (
+{{ keep('ambiguous_meanings') }} ambiguous_meanings as (
 
     select followed_meanings.*
     from followed_meanings
@@ -210,7 +210,7 @@ ambiguous_meanings as (
             and followed_meanings.source_customer_key = ambiguous_keys.source_customer_key
             and followed_meanings.layer = ambiguous_keys.layer
 
-),
+) {{ kept() }},
 
 ambiguous_bounds as (
 
@@ -368,7 +368,7 @@ linked_keys as (
 
 ),
 
-readings as (
+{{ keep('readings') }} readings as (
 
     select
         linked_keys.source_instance,
@@ -432,7 +432,7 @@ readings as (
         {{ forever() }} as valid_to
     from owners
 
-),
+) {{ kept() }},
 
 {{ timeline('readings', owner) }},
 

@@ -17,7 +17,7 @@ declared_links as (
         customer_id,
         valid_from,
         valid_to,
-        cast(position as varchar) as tie_break
+        cast(position as string) as tie_break
 
     from {{ source('rules', 'customer_links') }}
 
@@ -25,7 +25,7 @@ declared_links as (
 
     select
         3 as layer,
-        cast(null as varchar) as source_instance,
+        cast(null as string) as source_instance,
         source_customer_key,
         key_kind,
         customer_account_id as customer_id,

@@ -12,21 +12,27 @@ posting_scopes as (
 
 ),
 
--- Of several versions of a month's budget the one delivered last holds; names decide between equals (v1 before v2).
-current_versions as (
+versions as (
 
     select
         source_instance,
         budget_month,
-        budget_version
+        budget_version,
+        max(extract_date) as delivered_on
 
     from budgets
 
     group by source_instance, budget_month, budget_version
 
+),
+
+-- Of several versions of a month's budget the one delivered last holds; names decide between equals (v1 before v2).
+current_versions as (
+
+    select * from versions
     qualify row_number() over (
         partition by source_instance, budget_month
-        order by max(extract_date) desc, budget_version desc
+        order by delivered_on desc, budget_version desc
     ) = 1
 
 ),

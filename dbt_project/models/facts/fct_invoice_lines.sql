@@ -25,7 +25,7 @@ invoices_without_lines as (
         invoices.source_instance,
         invoices.invoice_id,
         0 as line_number,
-        cast(null as varchar) as product_id,
+        cast(null as string) as product_id,
         cast(0 as decimal(20, 6)) as quantity,
         cast(0 as decimal(22, 4)) as discount_amount,
         invoices.net_amount,

@@ -122,12 +122,12 @@ voucher_balance as (
         source_file,
         source_row,
         journal_id,
-        cast(null as varchar) as gl_account_number,
+        cast(null as string) as gl_account_number,
         debits as expected_amount,
         credits as found_amount,
         debits - credits as difference,
         source_instance || ': voucher ' || coalesce(journal_number, journal_id)
-        || coalesce(' of ' || legal_entity_id, '') || ' of ' || cast(voucher_date as varchar)
+        || coalesce(' of ' || legal_entity_id, '') || ' of ' || cast(voucher_date as string)
         || ' does not balance: debits ' || {{ amount_text('debits') | indent(8) }}
         || ', credits ' || {{ amount_text('credits') | indent(8) }}
         || ', difference ' || {{ amount_text('(debits - credits)') | indent(8) }}
@@ -336,7 +336,7 @@ trial_balance as (
         source_instance,
         source_file,
         source_row,
-        cast(null as varchar) as journal_id,
+        cast(null as string) as journal_id,
         gl_account_number,
         expected_amount,
         found_amount,
@@ -345,7 +345,7 @@ trial_balance as (
         || {{ amount_text('found_amount') | indent(8) }}
         || ' in period ' || fiscal_year || '/' || period_number || ' by its entries, and by '
         || {{ amount_text('expected_amount') | indent(8) }}
-        || ' by the trial balance delivered on ' || cast(drawn_on as varchar)
+        || ' by the trial balance delivered on ' || cast(drawn_on as string)
         || case
             when source_file is null then ', which does not list it.'
             else ' (' || {{ place_text('source_file', 'source_row') }} || ').'
@@ -410,7 +410,7 @@ revenue_is_credit as (
         source_instance,
         source_file,
         source_row,
-        cast(null as varchar) as journal_id,
+        cast(null as string) as journal_id,
         gl_account_number,
         cast(0 as decimal(22, 4)) as expected_amount,
         debits - credits as found_amount,
@@ -471,7 +471,7 @@ functional_amount as (
         || ' ' || transaction_currency_code
         || case
             when transaction_currency_code = functional_currency then ', which should be the same'
-            else ' at a rate of ' || cast(cast(exchange_rate as double) as varchar)
+            else ' at a rate of ' || {{ decimal_text('exchange_rate') }}
         end
         || ' (' || {{ place_text('source_file', 'source_row') }} || ').' as explanation
 

@@ -87,16 +87,18 @@ ranked as (
 
     select
         *,
-        row_number() over best_first as customer_rank,
-        sum(profit) over (best_first rows unbounded preceding) as cumulative_profit,
+        cast(row_number() over (
+            partition by profit_level, period
+            order by profit desc, customer_id asc
+        ) as bigint) as customer_rank,
+        sum(profit) over (
+            partition by profit_level, period
+            order by profit desc, customer_id asc
+            rows unbounded preceding
+        ) as cumulative_profit,
         sum(profit) over (partition by profit_level, period) as total_profit
 
     from profits
-
-    window best_first as (
-        partition by profit_level, period
-        order by profit desc, customer_id asc
-    )
 
 ),
 

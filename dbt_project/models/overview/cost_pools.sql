@@ -83,7 +83,7 @@ cost_pools as (
         target_statuses.target_status,
         cast(cost_anomalies.expected_amount as decimal(22, 2)) as expected_amount,
         coalesce(cast(cost_anomalies.is_anomaly as boolean), false) as is_anomaly,
-        cast(cost_anomalies.explanation as varchar) as anomaly_explanation
+        cast(cost_anomalies.explanation as string) as anomaly_explanation
 
     from pool_results
     cross join as_of

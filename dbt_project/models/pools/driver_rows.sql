@@ -195,7 +195,7 @@ measured as (
         customer_id,
         source_instance,
         activity_id as source_record_id,
-        cast(null as varchar) as kind,
+        cast(null as string) as kind,
         1 as amount
 
     from activities
@@ -210,7 +210,7 @@ measured as (
         customer_id,
         source_instance,
         activity_id as source_record_id,
-        cast(null as varchar) as kind,
+        cast(null as string) as kind,
         1 as amount
 
     from activities
@@ -238,7 +238,7 @@ measured as (
         customer_id,
         source_instance,
         payment_id as source_record_id,
-        cast(null as varchar) as kind,
+        cast(null as string) as kind,
         1 as amount
 
     from {{ ref('fct_payments') }}
@@ -262,9 +262,9 @@ measured as (
         'active_customers' as measure,
         month,
         customer_id,
-        cast(null as varchar) as source_instance,
+        cast(null as string) as source_instance,
         customer_id as source_record_id,
-        cast(null as varchar) as kind,
+        cast(null as string) as kind,
         1 as amount
 
     from active_customers
@@ -279,7 +279,7 @@ counted as (
         measured.customer_id,
         measured.source_instance,
         measured.source_record_id,
-        cast(null as varchar) as term,
+        cast(null as string) as term,
         {{ whole_quantity('measured.amount', 'drivers.decimals') }} as quantity
 
     from measured
@@ -346,9 +346,9 @@ stated as (
         months.month,
         drivers.driver_id,
         coalesce(customers.customer_id, 'UNMATCHED') as customer_id,
-        cast(null as varchar) as source_instance,
+        cast(null as string) as source_instance,
         'quantities.csv: ' || stated_quantities.receiver_id as source_record_id,
-        cast(null as varchar) as term,
+        cast(null as string) as term,
         {{ whole_quantity('stated_quantities.quantity', 'drivers.decimals') }} as quantity
 
     from months
