@@ -40,10 +40,11 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "benchmarks")]
 
 import extracts  # noqa: E402
 
-from pipelines.resources import COMPANY_VARIABLE, DATA_VARIABLE, QUIET, git_commit  # noqa: E402
+from pipelines.resources import COMPANY_VARIABLE, DATA_VARIABLE, QUIET  # noqa: E402
 
 RESULTS = PROJECT / "benchmarks" / "results" / "scale.json"
 BASELINE = PROJECT / "benchmarks" / "baseline.json"
+CONTENDERS = tuple(f"benchmarks/{name}.py" for name in ("extracts", "bare", "bare_pandas"))
 FULL, DAILY, AGAIN, BACKFILL = "full build", "daily run", "day again", "backfill"
 PIPELINE, BARE, PANDAS = "pipeline", "bare DuckDB", "pandas"
 IMPORT = "import of the code location"
@@ -72,6 +73,22 @@ def measured(work: Path, module: str, *arguments: object, environment: Mapping[s
         raise SystemExit(f"{module} {' '.join(map(str, arguments))} failed:\n{log.read_text()[-2000:]}")
     found: dict[str, Any] = json.loads(report.read_text())
     return {name: value for name, value in found.items() if name != "status"}
+
+
+def code_commit() -> str:
+    """The last commit that changed what is measured, with a mark where the work tree differs: results and texts do not count."""
+    code = ["assets", "pipelines", "dbt_project", "expectations", "benchmarks/company", *CONTENDERS]
+    git = ["git", "-C", str(PROJECT)]
+    try:
+        last = subprocess.run(
+            [*git, "log", "-1", "--format=%H", "--", *code], capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", *code], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return last.stdout.strip()[:12] + ("+changes" if changed.stdout else "")
 
 
 def folder_mb(folder: Path) -> int:
@@ -137,7 +154,7 @@ class Results:
     def __init__(self, path: Path, *, again: bool) -> None:
         self.path, self.again = path, again
         self.rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-        self.commit = git_commit() or "unknown"
+        self.commit = code_commit()
 
     def has(self, **key: object) -> bool:
         key |= {"commit": self.commit}
@@ -282,7 +299,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             ratios = [f"{row[name] / max(floor[name], 0.01):.1f}" for name in ("wall_seconds", "processor_seconds")]
         disk_mb = sum(size for part, size in row.get("disk_mb", {}).items() if part != "landing")
         figures = [f"{row['wall_seconds']:,.1f}", f"{row['processor_seconds']:,.1f}", *ratios, f"{row['peak_mb']:,}"]
-        cells = [f"{lines:,}", who, what, *figures, f"{disk_mb:,}" if disk_mb else "", row["commit"][:8]]
+        cells = [f"{lines:,}", who, what, *figures, f"{disk_mb:,}" if disk_mb else "", row["commit"]]
         out.append("| " + " | ".join(cells) + " |")
     for what in (FULL, DAILY):
         out += ["", *stage_table([row for key, row in by.items() if key[1:] == (PIPELINE, what)], what)]
