@@ -47,7 +47,7 @@ format: $(INSTALLED) ## Let the tools put the code into form
 	@$(BIN)/sqlfluff fix --disable-progress-bar dbt_project
 
 lock: ## Resolve the dependencies of pyproject.toml anew into requirements.lock (needs uv)
-	uv pip compile pyproject.toml requirements-build.in --extra dev --extra pull --extra targets --universal --python-version 3.11 --no-strip-extras \
+	uv pip compile pyproject.toml requirements-build.in --extra dev --extra pull --extra targets --extra postgres --universal --python-version 3.11 --no-strip-extras \
 		--generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
 
 clean: ## Remove the environment and what runs have made

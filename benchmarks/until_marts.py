@@ -5,7 +5,6 @@ Models of customer value take their time whatever the number of lines, and would
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def main() -> None:
     layers = LAYERS[: LAYERS.index(LAST) + 1]
     chosen = [key for key in defs.resolve_asset_graph().executable_asset_keys if key.path[0] in layers]
     tags = {
-        runs.PID_TAG: str(os.getpid()),
+        **runs._owner(),
         ASSET_PARTITION_RANGE_START_TAG: date,
         ASSET_PARTITION_RANGE_END_TAG: date,
     }

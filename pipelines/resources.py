@@ -29,6 +29,7 @@ DBT_MANIFEST = DBT_PROJECT / "target" / "manifest.json"
 EXPECTATIONS = PROJECT_ROOT / "expectations"
 COMPANY_VARIABLE = "WHALECURVE_COMPANY"
 DATA_VARIABLE = "WHALECURVE_DATA"
+INSTANCE_VARIABLE = "WHALECURVE_INSTANCE"
 PULL_VARIABLES = "WHALECURVE_PULL_"
 TARGET_VARIABLES = "WHALECURVE_TARGET_"
 DEFAULT_COMPANY = PROJECT_ROOT / "companies" / "demo"
@@ -58,6 +59,11 @@ def data_folder() -> Path:
 def dagster_home() -> Path:
     """Where Dagster keeps its runs and events: in the data folder, unless DAGSTER_HOME says otherwise."""
     return Path(os.environ.get("DAGSTER_HOME") or data_folder() / "dagster")
+
+
+def instance_choice() -> str | None:
+    """Which Dagster instance the environment asks for: a name in pipelines/instances, or the path of a dagster.yaml."""
+    return os.environ.get(INSTANCE_VARIABLE) or None
 
 
 def pseudonym_key() -> bytes | None:

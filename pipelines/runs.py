@@ -13,20 +13,24 @@ from typing import Any
 
 from assets.company import Company
 from assets.costing.rule_files import load_rules
-from assets.errors import WhalecurveError
+from assets.errors import ConfigurationError, WhalecurveError
 from assets.ingest.raw import require_deliveries, source_dialects
 from pipelines.event_log import quick_event_log
 from pipelines.resources import (
+    INSTANCE_VARIABLE,
     Workspace,
     business_dates,
     dagster_home,
     data_folder,
+    instance_choice,
     pseudonym_key,
     warehouse_kept_open,
 )
 
-INSTANCE_FILE = Path(__file__).with_name("dagster.yaml")
+INSTANCES = Path(__file__).with_name("instances")
+LOCAL = "local"
 PID_TAG = "whalecurve/pid"
+DATA_TAG = "whalecurve/data"
 CHECK_FAILED = "DagsterAssetCheckFailedError"
 INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 INTERRUPTED_STATEMENT = "Query interrupted"
@@ -34,12 +38,41 @@ SHOWN_DIFFERENCES = 12
 
 
 def prepare_instance() -> None:
-    """Make DAGSTER_HOME in the data folder, with the settings a single-writer warehouse needs."""
-    home = dagster_home()
+    """Make DAGSTER_HOME in the data folder, with the settings a single-writer warehouse needs.
+
+    The environment may choose another instance than SQLite's (pipelines/instances); a file that a person has edited is kept.
+    Raises ConfigurationError when that choice is unknown, or another than such a file.
+    """
+    home, choice = dagster_home(), instance_choice()
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
-    if not settings.exists():
-        shutil.copyfile(INSTANCE_FILE, settings)
+    if settings.exists() and choice is None:
+        return
+    chosen = _instance_file(choice or LOCAL)
+    if settings.exists() and settings.read_bytes() != chosen.read_bytes():
+        ours = {path.read_bytes() for path in INSTANCES.glob("*.yaml")}
+        if settings.read_bytes() not in ours:
+            raise ConfigurationError(
+                f"{INSTANCE_VARIABLE} chooses {choice}, and {settings} says otherwise and is none of the files in {INSTANCES}: "
+                "somebody has edited it. Put what it says into a file of your own and let the variable be its path, or unset "
+                "the variable to keep it. Nothing was changed."
+            )
+    # Beside and renamed: the web server may be reading it.
+    aside = settings.with_suffix(".new")
+    shutil.copyfile(chosen, aside)
+    os.replace(aside, settings)
+
+
+def _instance_file(choice: str) -> Path:
+    """The file of an instance by its name in pipelines/instances, or by its path."""
+    found = Path(choice) if choice.endswith((".yaml", ".yml")) else INSTANCES / f"{choice}.yaml"
+    if not found.is_file():
+        known = ", ".join(sorted(path.stem for path in INSTANCES.glob("*.yaml")))
+        raise ConfigurationError(
+            f"{INSTANCE_VARIABLE} is {choice}, and there is no file {found}. It is one of {known}, or the path of a "
+            "dagster.yaml. Nothing was changed."
+        )
+    return found
 
 
 def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str], None]) -> str:
@@ -63,7 +96,7 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
     load_rules(workspace.company_folder)
     pseudonym_key()
     tags = {
-        PID_TAG: str(os.getpid()),
+        **_owner(),
         ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
         ASSET_PARTITION_RANGE_END_TAG: last.isoformat(),
     }
@@ -82,7 +115,12 @@ def rebuild(*, say: Callable[[str], None]) -> str:
     job = defs.resolve_job_def(DAILY_RUN)
     read = ("landing", "raw")
     after = [key for key in defs.resolve_asset_graph().executable_asset_keys if key.path[0] not in read]
-    return _execute(job, {PID_TAG: str(os.getpid())}, say, asset_selection=after)
+    return _execute(job, _owner(), say, asset_selection=after)
+
+
+def _owner() -> dict[str, str]:
+    """Tags that say whose run it is: several data folders may share one database of runs."""
+    return {PID_TAG: str(os.getpid()), DATA_TAG: str(data_folder())}
 
 
 def _execute(job: Any, tags: dict[str, str], say: Callable[[str], None], **selection: Any) -> str:
@@ -120,13 +158,15 @@ def end_dead_runs(instance: Any) -> None:
     """Mark the runs of dead commands as failed: after a kill they would stay 'started' for ever.
 
     To be called by the holder of `single_writer`: whoever holds that lock is alone, so every other command's run is
-    dead. Its process id would prove less, since the system gives it to somebody else.
+    dead. Its process id would prove less, since the system gives it to somebody else. Runs of other data folders, which
+    may be in the same database, are not ours to end.
     """
     import dagster as dg
 
+    here = str(data_folder())
     unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     for run in instance.get_runs(filters=unfinished):
-        if PID_TAG in run.tags:
+        if PID_TAG in run.tags and run.tags.get(DATA_TAG, here) == here:
             instance.report_run_failed(run, "The run's process ended without a word, as after a kill or a power cut.")
 
 
