@@ -282,7 +282,17 @@ def measure_import(options: argparse.Namespace, results: Results) -> None:
 def latest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The last measurement of each size and kind: those before it were of older code."""
     newest = {(row["lines"], row["who"], row["what"]): row for row in rows}
-    return [newest[key] for key in sorted(newest, key=lambda key: (key[0], key[1] != PIPELINE, key[1], key[2]))]
+    order = [IMPORT, FULL, DAILY, AGAIN]
+
+    def place(key: tuple[int, str, str]) -> tuple[int, int, str, str]:
+        return (
+            key[0],
+            order.index(key[2]) if key[2] in order else len(order),
+            {PIPELINE: ""}.get(key[1], key[1]),
+            key[2],
+        )
+
+    return [newest[key] for key in sorted(newest, key=place)]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -435,7 +445,7 @@ def main() -> None:
         if options.references:
             import allocation
 
-            allocation.measure(options.references, results)
+            allocation.compare(options.references, [10_000, 100_000], 8)
     print(table(results.rows))
 
 
