@@ -22,6 +22,7 @@ from assets.ingest.contract import load_contract
 from assets.ingest.pull import Credentials
 from assets.ingest.sql import identifier, literal
 from assets.publish.targets.delivery import Secrets
+from pipelines.builds import note_loads
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = PROJECT_ROOT / "dbt_project"
@@ -228,6 +229,7 @@ class Workspace(dg.ConfigurableResource):
             for entity in contract.entities:
                 storage.write_schema(scratch, self.raw, contract, entity)
         with self.warehouse() as connection:
+            note_loads(connection, self.raw)
             for schema in ("raw", "rules", "service_pools", "analytics", "quality"):
                 connection.execute(f"create schema if not exists {schema}")
             for entity in contract.entities:

@@ -33,11 +33,17 @@ SQL_TYPES = {
 }
 """DuckDB type of each contract type."""
 
-RAW_ONLY_COLUMNS = ("load_id", "restates", "quarantine_reason", "source_record")
+RAW_ONLY_COLUMNS = ("load_id", "quarantine_reason", "source_record")
 """Lineage columns that end with the raw layer: staging keeps the good rows that still hold."""
 
 KEPT_WHEN_DELETED = ("customer",)
 """Entities whose deleted records stay in staging: their history still needs a name."""
+
+BROUGHT_UP_TO_DATE = (
+    *("invoice", "invoice_line", "payment", "payment_application", "gl_entry"),
+    *("activity", "service_case", "survey_response", "campaign_member", "timesheet"),
+)
+"""Entities of which there may be many: their staging model is incremental."""
 
 COUNTED_TABLES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     "stg_extracts": (
@@ -74,6 +80,12 @@ def staging_model_name(entity: str) -> str:
 def staging_sql(entity: str, contract: Mapping[str, Any]) -> str:
     """Return the SQL of an entity's staging model: one call of the macro that picks the current version."""
     spec = contract["entities"][entity]
+    if entity in BROUGHT_UP_TO_DATE:
+        return (
+            f"{{%- set key = {_sql_list(spec['key'])} -%}}\n"
+            "{{ config(materialized='incremental', unique_key=['source_instance'] + key, post_hook='{{ record_build() }}') }}\n"
+            f"{{{{ current_version('{entity}', key=key, rows=versions_to_judge('{entity}', key)) }}}}\n"
+        )
     keep_deleted = ""
     if entity in KEPT_WHEN_DELETED:
         required = [

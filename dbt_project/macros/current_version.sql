@@ -13,11 +13,12 @@
     name: then it is marked deleted. A deletion that brings no more than the key (all of `required` are null) has no
     name to keep, so the version before it describes the record.
 
-    All of it is a function of the rows and not of the order in which they were loaded.
+    All of it is a function of the rows and not of the order in which they were loaded. `rows` judges fewer of them: see
+    versions_to_judge.
 #}
-{% macro current_version(entity, key, keep_deleted=false, required=[]) -%}
-{%- set raw = source('raw', entity) -%}
-{%- set raw_only = ['load_id', 'restates', 'quarantine_reason', 'source_record'] -%}
+{% macro current_version(entity, key, keep_deleted=false, required=[], rows=none) -%}
+{%- set raw = rows or source('raw', entity) -%}
+{%- set raw_only = ['load_id', 'quarantine_reason', 'source_record'] -%}
 with
 
 versions as (

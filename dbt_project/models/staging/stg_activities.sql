@@ -1,1 +1,3 @@
-{{ current_version('activity', key=['activity_id']) }}
+{%- set key = ['activity_id'] -%}
+{{ config(materialized='incremental', unique_key=['source_instance'] + key, post_hook='{{ record_build() }}') }}
+{{ current_version('activity', key=key, rows=versions_to_judge('activity', key)) }}
