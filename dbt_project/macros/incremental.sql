@@ -37,15 +37,10 @@
     {{ return(planned_mode() == 'full') }}
 {% endmacro %}
 
-{# What plan_build decided in this invocation; full where nothing was planned. #}
+{# What plan_build decided in this invocation; full where nothing was planned. Kept with the node, which lives longer than a context. #}
 {% macro planned_mode() %}
-    {%- if not builds_are_recorded() -%}
-        {{ return('full') }}
-    {%- endif -%}
-    {%- set found = run_query(
-        "select mode from builds.plans where model = '" ~ this.identifier ~ "' and invocation = '" ~ invocation_id ~ "'"
-    ) -%}
-    {{ return(found.rows[0][0] if found.rows | length else 'full') }}
+    {%- set plan = graph.nodes.get(model.unique_id, {}).get('plan', {}) -%}
+    {{ return(plan.mode if plan.invocation == invocation_id and target.type == 'duckdb' else 'full') }}
 {% endmacro %}
 
 {% macro builds_are_recorded() %}
@@ -180,7 +175,6 @@
 {% macro record_build() %}
     {%- if builds_are_recorded() -%}
         {%- set name, mode = this.identifier, planned_mode() -%}
-        {%- if config.get('full_refresh') or flags.FULL_REFRESH -%}{%- set mode = 'full' -%}{%- endif -%}
         {%- set mine = "model = '" ~ name ~ "'" -%}
         {%- if mode == 'full' -%}
             {%- set log_columns = (config.get('unique_key') + config.get('meta', {}).get('logged', [])) | join(', ') -%}
@@ -302,9 +296,10 @@
             {%- do reasons.append('most of it is touched') -%}
         {%- endif -%}
     {%- endif -%}
+    {%- set mode = 'full' if reasons else mode -%}
+    {%- do graph.nodes[model.unique_id].update({'plan': {'invocation': invocation_id, 'mode': mode}}) -%}
     {%- do run_query(
-        "update builds.plans set mode = '" ~ ('full' if reasons else mode) ~ "', reason = '" ~ (reasons | join('; '))
-        ~ "' where model = '" ~ name ~ "'"
+        "update builds.plans set mode = '" ~ mode ~ "', reason = '" ~ (reasons | join('; ')) ~ "' where model = '" ~ name ~ "'"
     ) -%}
 {% endmacro %}
 

@@ -1,3 +1,6 @@
+{{ config(materialized='incremental', unique_key=['currency_code', 'rate_date'], post_hook='{{ record_build() }}') }}
+{%- do plan_build(whole=true) %}
+
 with
 
 company as (

@@ -1,3 +1,6 @@
+{{ config(materialized='incremental', unique_key=['customer_id'], post_hook='{{ record_build() }}') }}
+{%- do plan_build(whole=true) %}
+
 {%- set attributes = [
     'customer_name', 'customer_type', 'segment', 'level', 'industry', 'acquisition_source',
     'acquired_date', 'country', 'region', 'city', 'owner_ref', 'credit_limit', 'terms_due_days',

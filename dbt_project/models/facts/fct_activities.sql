@@ -1,8 +1,18 @@
+{%- set unit = ['source_instance', 'activity_id'] -%}
+{{ config(
+    materialized='incremental', unique_key=unit, meta={'logged': ['month']}, post_hook='{{ record_build() }}'
+) }}
+{%- do plan_build(follows={
+    'stg_activities': 'select source_instance, activity_id from changes',
+    'customer_keys': touched_by_customer_keys(ref('stg_activities'), unit),
+}) %}
+
 with
 
 activities as (
 
     select * from {{ ref('stg_activities') }}
+    {{ of_touched_units(unit) }}
 
 ),
 

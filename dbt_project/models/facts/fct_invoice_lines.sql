@@ -1,14 +1,28 @@
+{%- set unit = ['source_instance', 'invoice_id'] -%}
+{{ config(
+    materialized='incremental', unique_key=unit, meta={'logged': ['month']}, post_hook='{{ record_build() }}'
+) }}
+{%- do plan_build(follows={
+    'fct_invoices': 'select source_instance, invoice_id from changes',
+    'stg_invoice_lines': 'select source_instance, invoice_id from changes',
+    'dim_products':
+        'select source_instance, invoice_id from ' ~ ref('stg_invoice_lines')
+        ~ ' where product_id in (select product_id from changes)',
+}) %}
+
 with
 
 invoices as (
 
     select * from {{ ref('fct_invoices') }}
+    {{ of_touched_units(unit) }}
 
 ),
 
 lines as (
 
     select * from {{ ref('stg_invoice_lines') }}
+    {{ of_touched_units(unit) }}
 
 ),
 
@@ -119,8 +133,8 @@ foreign_lines as (
         invoices.rate_denominator,
         {{ converted('lines.line_net_amount') | indent(8) }} as converted_amount
 
-    from {{ ref('fct_invoices') }} as invoices
-    inner join {{ ref('stg_invoice_lines') }} as lines
+    from invoices
+    inner join lines
         on
             invoices.source_instance = lines.source_instance
             and invoices.invoice_id = lines.invoice_id

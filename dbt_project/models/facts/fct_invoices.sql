@@ -1,3 +1,13 @@
+{%- set unit = ['source_instance', 'invoice_id'] -%}
+{{ config(
+    materialized='incremental', unique_key=unit, meta={'logged': ['month', 'order_id']}, post_hook='{{ record_build() }}'
+) }}
+{%- do plan_build(follows={
+    'stg_invoices': 'select source_instance, invoice_id from changes',
+    'customer_keys': touched_by_customer_keys(ref('stg_invoices'), unit),
+    'conversion_rates': touched_by_conversion_rates(ref('stg_invoices'), unit, 'currency_code', 'invoice_date'),
+}) %}
+
 {%- set amounts = ['net_amount', 'functional_net_amount'] -%}
 {%- set gross_amounts = ['gross_amount', 'functional_gross_amount'] -%}
 with
@@ -5,6 +15,7 @@ with
 invoices as (
 
     select * from {{ ref('stg_invoices') }}
+    {{ of_touched_units(unit) }}
 
 ),
 

@@ -1,3 +1,16 @@
+{%- set unit = ['source_instance', 'journal_id'] -%}
+{{ config(
+    materialized='incremental', unique_key=unit, meta={'logged': ['month']}, post_hook='{{ record_build() }}'
+) }}
+{%- do plan_build(follows={
+    'stg_gl_entries': 'select source_instance, journal_id from changes',
+    'customer_keys': touched_by_customer_keys(ref('stg_gl_entries'), unit),
+    'conversion_rates': touched_by_conversion_rates(ref('stg_gl_entries'), unit, 'functional_currency_code', 'effective_date'),
+    'posting_scopes':
+        'select source_instance, journal_id from ' ~ ref('stg_gl_entries') ~ ' where (source_instance, gl_account_number, '
+        ~ 'effective_date) in (select source_instance, gl_account_number, posting_date from changes)',
+}) %}
+
 with
 
 -- The amount in the currency of the transaction is never taken for the functional one.
@@ -21,7 +34,9 @@ foreign_entries as (
     from {{ ref('stg_gl_entries') }} as entries
     {{ join_conversion_rates('entries', 'functional_currency_code', 'effective_date') }}
 
-    where conversion_rates.rate_numerator is not null
+    where
+        conversion_rates.rate_numerator is not null
+        {{ of_touched_units(['entries.source_instance', 'entries.journal_id'], also='and') }}
 
 ),
 
@@ -69,7 +84,9 @@ gl_entries as (
             and entries.journal_id = converted_entries.journal_id
             and entries.journal_line_number = converted_entries.journal_line_number
 
-    where conversion_rates.currency_code is null or converted_entries.journal_id is not null
+    where
+        (conversion_rates.currency_code is null or converted_entries.journal_id is not null)
+        {{ of_touched_units(['entries.source_instance', 'entries.journal_id'], also='and') }}
 
 ),
 

@@ -1,8 +1,17 @@
+{%- set unit = ['source_instance', 'order_id'] -%}
+{{ config(
+    materialized='incremental', unique_key=unit, meta={'logged': ['month']}, post_hook='{{ record_build() }}'
+) }}
+{%- do plan_build(follows={
+    'fct_invoices': 'select source_instance, order_id from changes',
+}) %}
+
 with
 
 invoices as (
 
     select * from {{ ref('fct_invoices') }}
+    {{ of_touched_units(unit) }}
 
 ),
 

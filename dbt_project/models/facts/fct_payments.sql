@@ -1,9 +1,20 @@
+{%- set unit = ['source_instance', 'payment_id'] -%}
+{{ config(
+    materialized='incremental', unique_key=unit, meta={'logged': ['month']}, post_hook='{{ record_build() }}'
+) }}
+{%- do plan_build(follows={
+    'stg_payments': 'select source_instance, payment_id from changes',
+    'customer_keys': touched_by_customer_keys(ref('stg_payments'), unit),
+    'conversion_rates': touched_by_conversion_rates(ref('stg_payments'), unit, 'currency_code', 'payment_date'),
+}) %}
+
 {%- set amounts = ['amount', 'functional_amount'] -%}
 with
 
 payments as (
 
     select * from {{ ref('stg_payments') }}
+    {{ of_touched_units(unit) }}
 
 ),
 

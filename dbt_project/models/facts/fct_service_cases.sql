@@ -1,8 +1,18 @@
+{%- set unit = ['source_instance', 'case_id'] -%}
+{{ config(
+    materialized='incremental', unique_key=unit, meta={'logged': ['month']}, post_hook='{{ record_build() }}'
+) }}
+{%- do plan_build(follows={
+    'stg_service_cases': 'select source_instance, case_id from changes',
+    'customer_keys': touched_by_customer_keys(ref('stg_service_cases'), unit),
+}) %}
+
 with
 
 service_cases as (
 
     select * from {{ ref('stg_service_cases') }}
+    {{ of_touched_units(unit) }}
 
 ),
 

@@ -1,3 +1,6 @@
+{{ config(materialized='incremental', unique_key=['source_instance', 'gl_account_number', 'posting_date'], post_hook='{{ record_build() }}') }}
+{%- do plan_build(whole=true) %}
+
 with
 
 gl_entries as (
