@@ -36,7 +36,7 @@ import pandas as pd
 
 from assets import gate
 from assets.errors import GateClosed, WhalecurveError
-from assets.publish import checker
+from assets.publish import checker, contract
 
 POINTER = "current"
 MANIFEST = "manifest.json"
@@ -148,6 +148,7 @@ def publish(
                     "published_at": published_at,
                     "privacy": dict(privacy or {}),
                     "duckdb": duckdb.__version__,
+                    "contract": contract.declared()["version"],
                     "tables": described,
                     "files": _files(building),
                     "checks": checks,

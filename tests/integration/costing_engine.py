@@ -183,8 +183,12 @@ def _render() -> dict[str, str]:
     def relation(model: str) -> str:
         return f"{MODELS[model].parent.name}.{model}"
 
-    environment = jinja2.Environment()
+    environment = jinja2.Environment(extensions=["jinja2.ext.do"])
     environment.globals["target"] = {"type": "duckdb"}
+    # Every model is built anew and in full here.
+    environment.globals |= dict.fromkeys(
+        ("config", "plan_build", "of_touched_units", "of_touched_months"), lambda *_, **__: ""
+    )
     environment.globals |= {"ref": relation, "source": lambda schema, table: f"{schema}.{table}"}
     macros = "".join(
         (PROJECT / "macros" / f"{name}.sql").read_text() for name in ("dialect", "units", "largest_remainder")

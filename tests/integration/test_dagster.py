@@ -16,6 +16,7 @@ import pytest
 from command import PROJECT
 
 from assets import gate
+from assets.publish import contract
 from assets.publish.tables import PUBLISHED, asset_key
 from pipelines import definitions
 from pipelines.cli import main
@@ -167,6 +168,17 @@ def test_one_model_can_be_built_alone(location, small_demo):
     assert all(key == WHALE_CURVE for key, _ in evaluated)
     assert all(check.passed for check in result.get_asset_check_evaluations())
     assert small_demo.release.exists()
+
+
+@pytest.mark.slow
+def test_a_release_is_what_the_contract_says(small_demo):
+    """Another table, column, type or key is announced: `python -m assets.publish.contract RELEASE` gives it a version."""
+    manifest = json.loads((small_demo.release / "manifest.json").read_text())
+    declared = contract.declared()
+    assert contract.changes(declared["tables"], contract.of_release(manifest)) == []
+    assert manifest["contract"] == declared["version"]
+    changelog = (PROJECT / "CHANGELOG.md").read_text()
+    assert f"contract {declared['version']}" in changelog
 
 
 @pytest.mark.slow
