@@ -8,6 +8,7 @@ ended, with its exit status (minus the signal's number when it was killed). `War
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -156,15 +157,30 @@ def _serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     # All but pipelines.definitions, which reads company and data folder when it is imported: the child does that.
-    import dbt.adapters.duckdb
-    import dbt.cli.main  # noqa: F401
-    import great_expectations  # noqa: F401
-    import matplotlib.figure  # noqa: F401
-
-    import assets.analytics.scores
-    import assets.ingest.raw
-    import assets.publish.release_asset
-    import assets.quality_gate  # noqa: F401
+    libraries = (
+        "alembic.command",
+        "dagster._core.execution.api",
+        "dagster._core.storage.event_log.sqlite",
+        "dagster._core.storage.runs.sqlite",
+        "dbt.adapters.duckdb",
+        "dbt.cli.main",
+        "dbt.task.build",
+        "great_expectations",
+        "matplotlib.figure",
+        "rapidfuzz.process",
+        "sklearn.ensemble",
+        "sklearn.linear_model",
+    )
+    own = (
+        "assets.ingest.raw",
+        "assets.publish.release_asset",
+        "assets.quality_gate",
+        "pipelines.cli",
+        "pipelines.runs",
+    )
+    studies = ("action", "growth", "model", "pool", "profit", "relationship")
+    for module in (*libraries, *own, *(f"assets.analytics.{name}_studies" for name in studies)):
+        importlib.import_module(module)
     import pipelines.cli
     import pipelines.dbt
 
