@@ -4,7 +4,7 @@
     unit, and how a change of each input reaches it.
 
     A model is a function of its inputs, unit by unit: the rows of an invoice, of a voucher, of a month. `unique_key` names
-    the unit (several rows may share it; its columns are never null). What differs after a build is known by comparing the
+    the unit (several rows may share it). What differs after a build is known by comparing the
     rows of a unit before and after, and logged in builds.changes_<model>; who reads the model reads there which units to
     derive again. So a change that changes nothing ends where it is found.
 
@@ -94,14 +94,14 @@
 
 {# The filter that keeps a derivation to the units it has to derive; nothing in a full refresh. #}
 {% macro of_touched_units(columns, also='where') -%}
-    {%- if execute and is_incremental() and planned_mode() == 'touched' -%}
+    {%- if execute and planned_mode() == 'touched' and is_incremental() -%}
         {{ also }} ({{ columns | join(', ') }}) in (select * from builds."touched_{{ this.identifier }}")
     {%- endif -%}
 {%- endmacro %}
 
 {# The same for models whose unit is the month: literals, by which an engine skips what it need not read. #}
 {% macro of_touched_months(column='month', also='where') -%}
-    {%- if execute and is_incremental() and planned_mode() == 'touched' -%}
+    {%- if execute and planned_mode() == 'touched' and is_incremental() -%}
         {%- set months = run_query('select * from builds."touched_' ~ this.identifier ~ '" order by all') -%}
         {{ also }} {{ column }} in (
             cast(null as date){% for month in months.rows %}, cast('{{ month[0] }}' as date){% endfor %}
@@ -134,22 +134,20 @@
 
 {# dbt's incremental strategy `changed_units`: the rows of a unit are replaced when they differ, and the unit is logged. #}
 {% macro get_incremental_changed_units_sql(arguments) %}
-    {%- set target_relation, derived = arguments.target_relation, arguments.temp_relation -%}
+    {%- set target_relation, derived, unit = arguments.target_relation, arguments.temp_relation, arguments.unique_key -%}
     {%- set name = target_relation.identifier -%}
-    {%- set unit = arguments.unique_key | join(', ') -%}
     {%- set columns = arguments.dest_columns | map(attribute='quoted') | join(', ') -%}
-    {%- set logged = config.get('meta', {}).get('logged', []) -%}
-    {%- set log_columns = (arguments.unique_key + logged) | join(', ') -%}
-    {%- set present -%}
-        {{ target_relation }}{% if planned_mode() == 'touched' %} where ({{ unit }}) in (select * from builds."touched_{{ name }}"){% endif %}
-    {%- endset -%}
+    {%- set log_columns = (unit + config.get('meta', {}).get('logged', [])) | join(', ') -%}
+    {%- set touched = _units_of('builds."touched_' ~ name ~ '"', unit) if planned_mode() == 'touched' else 'true' -%}
+    {%- set differing = _units_of('"differing_' ~ name ~ '"', unit) -%}
     create or replace temp table "differing_{{ name }}" as
-    select {{ unit }} from (
-        select {{ unit }}, hash({{ columns }}) as content, 1 as side from {{ derived }}
+    select {{ unit | join(', ') }} from (
+        select {{ unit | join(', ') }}, hash({{ columns }}) as content, 1 as side from {{ derived }}
         union all
-        select {{ unit }}, hash({{ columns }}) as content, -1 as side from {{ present }}
+        select {{ unit | join(', ') }}, hash({{ columns }}) as content, -1 as side
+        from {{ target_relation }} as present where {{ touched }}
     )
-    group by {{ unit }}
+    group by {{ unit | join(', ') }}
     having sum(side) != 0 or sum(side * content::hugeint) != 0;
 
     delete from builds."changes_{{ name }}"
@@ -157,19 +155,25 @@
 
     insert into builds."changes_{{ name }}"
     select (select build + 1 from builds.models where model = '{{ name }}') as build, {{ log_columns }} from (
-        select distinct {{ log_columns }} from {{ target_relation }}
-        where ({{ unit }}) in (select * from "differing_{{ name }}")
+        select {{ log_columns }} from {{ target_relation }} as present where {{ differing }}
         union
-        select distinct {{ log_columns }} from {{ derived }} where ({{ unit }}) in (select * from "differing_{{ name }}")
+        select {{ log_columns }} from {{ derived }} as present where {{ differing }}
     );
 
-    delete from {{ target_relation }} where ({{ unit }}) in (select * from "differing_{{ name }}");
+    delete from {{ target_relation }} as present where {{ differing }};
 
     insert into {{ target_relation }} ({{ columns }})
-    select {{ columns }} from {{ derived }} where ({{ unit }}) in (select * from "differing_{{ name }}");
+    select {{ columns }} from {{ derived }} as present where {{ differing }};
 
     drop table "differing_{{ name }}";
 {% endmacro %}
+
+{% macro _units_of(units, unit) -%}
+    exists (
+        select 1 from {{ units }} as units
+        where {% for column in unit %}units.{{ column }} is not distinct from present.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
+    )
+{%- endmacro %}
 
 {# Post-hook, in the transaction that writes the rows: what they were made from. #}
 {% macro record_build() %}
@@ -290,8 +294,12 @@
             ~ ')'
         ) -%}
         {%- set found = run_query(
-            'select (select count(*) from builds."touched_' ~ name ~ '"), (select count(*) from ' ~ this ~ ')'
+            'select count(*), (select count(*) from ' ~ this ~ '), count(*) filter (where '
+            ~ (config.get('unique_key') | join(' is null or ')) ~ ' is null) from builds."touched_' ~ name ~ '"'
         ) -%}
+        {%- if found.rows[0][2] -%}
+            {%- do reasons.append('a touched unit has no key') -%}
+        {%- endif -%}
         {%- if found.rows[0][0] > 1000 and found.rows[0][0] * 3 > found.rows[0][1] -%}
             {%- do reasons.append('most of it is touched') -%}
         {%- endif -%}

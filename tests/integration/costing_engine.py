@@ -26,7 +26,7 @@ BEFORE_SERVICE = (
     *("driver_quantities", "pool_drivers", "service_quantities"),
 )
 AFTER_SERVICE = (
-    *("gross_pool_costs", "pool_charges", "allocated_costs", "method_costs"),
+    *("gross_pool_costs", "pool_charges", "service_residuals", "allocated_costs", "method_costs"),
     *("customer_cost_lines", "residual_cost_lines", "pool_results", "allocation_lines"),
 )
 MUST_BE_EMPTY = ("assert_amounts_can_be_recomputed", "assert_pool_destinations_add_up")
@@ -185,13 +185,14 @@ def _render() -> dict[str, str]:
 
     environment = jinja2.Environment(extensions=["jinja2.ext.do"])
     environment.globals["target"] = {"type": "duckdb"}
-    # Every model is built anew and in full here.
-    environment.globals |= dict.fromkeys(
-        ("config", "plan_build", "of_touched_units", "of_touched_months"), lambda *_, **__: ""
-    )
-    environment.globals |= {"ref": relation, "source": lambda schema, table: f"{schema}.{table}"}
+    environment.globals |= {
+        "ref": relation,
+        "source": lambda schema, table: f"{schema}.{table}",
+        "config": lambda **settings: "",
+    }
     macros = "".join(
-        (PROJECT / "macros" / f"{name}.sql").read_text() for name in ("dialect", "units", "largest_remainder")
+        (PROJECT / "macros" / f"{name}.sql").read_text()
+        for name in ("dialect", "units", "largest_remainder", "incremental")
     )
     sql = {
         model: f"create table {relation(model)} as "

@@ -58,15 +58,16 @@ class Applied(NamedTuple):
 
 def _render() -> dict[str, str]:
     folders = {path.stem: path.parent.name for path in PROJECT.glob("models/*/*.sql")}
-    environment = jinja2.Environment()
+    environment = jinja2.Environment(extensions=["jinja2.ext.do"])
     environment.globals["target"] = {"type": "duckdb"}
     environment.globals |= {
+        "config": lambda **settings: "",
         "ref": lambda model: f"{folders[model]}.{model}",
         "source": lambda schema, table: f"{schema}.{table}",
     }
     macros = "".join(
         (PROJECT / "macros" / f"{name}.sql").read_text()
-        for name in ("dialect", "units", "currency", "timeline", "receivables")
+        for name in ("dialect", "units", "currency", "timeline", "receivables", "incremental")
     )
     sql = {
         model: f"create or replace table credit.{model} as "

@@ -1,3 +1,19 @@
+{#-
+    The unit is the month whose quantities divide: what a later month takes back of it is the difference of two divisions of
+    the same unit.
+-#}
+{{ config(
+    materialized='incremental', unique_key=['driver_month'], meta={'logged': ['month']}, post_hook='{{ record_build() }}'
+) }}
+{%- do plan_build(follows={
+    'pool_charges': 'select driver_month from changes',
+    'gross_pool_costs': 'select driver_month from changes',
+    'pool_cost_lines': 'select driver_month from changes',
+    'service_residuals': 'select driver_month from changes',
+    'driver_quantities':
+        'select driver_month from costing.pool_charges where quantity_month in (select month from changes)',
+}) %}
+
 {%- set group = ['month', 'driver_month', 'pool_id', 'behaviour'] -%}
 with
 
@@ -5,7 +21,9 @@ pool_charges as (
 
     select * from {{ ref('pool_charges') }}
 
-    where is_posted
+    where
+        is_posted
+        {{ of_touched_months('driver_month', also='and') }}
 
 ),
 
@@ -13,21 +31,24 @@ gross_pool_costs as (
 
     select * from {{ ref('gross_pool_costs') }}
 
-    where is_posted
+    where
+        is_posted
+        {{ of_touched_months('driver_month', also='and') }}
 
 ),
 
 pool_cost_lines as (
 
     select * from {{ ref('pool_cost_lines') }}
+    {{ of_touched_months('driver_month') }}
 
 ),
 
-pool_flows as (
+-- What service pools could not pass on: capacity nobody used, and pools that only serve each other.
+service_residuals as (
 
-    select * from {{ source('service_pools', 'pool_flows') }}
-
-    where is_posted
+    select * from {{ ref('service_residuals') }}
+    {{ of_touched_months('driver_month') }}
 
 ),
 
@@ -294,24 +315,6 @@ direct_lines as (
         pool_cost_lines.behaviour,
         coalesce(pool_cost_lines.customer_id, 'UNALLOCATED:UNMATCHED_CUSTOMER'),
         gross_pool_costs.stage
-
-),
-
--- What service pools could not pass on: capacity nobody used, and pools that only serve each other.
-service_residuals as (
-
-    select
-        month,
-        driver_month,
-        from_pool_id as pool_id,
-        behaviour,
-        receiver_id,
-        'service' as stage,
-        amount_cents
-
-    from pool_flows
-
-    where receiver_id like 'UNUSED:%' or receiver_id like 'UNALLOCATED:%'
 
 ),
 

@@ -1,3 +1,6 @@
+{{ config(materialized='incremental', unique_key=['driver_month'], post_hook='{{ record_build() }}') }}
+{%- do plan_build(whole=true) %}
+
 with
 
 pool_costs as (

@@ -1,3 +1,11 @@
+{{ config(materialized='incremental', unique_key=['month'], post_hook='{{ record_build() }}') }}
+{%- do plan_build(follows={
+    'pool_charges': 'select driver_month as month from changes',
+    'allocated_costs': 'select month from changes',
+    'driver_quantities':
+        'select month from costing.pool_charges where quantity_month in (select month from changes)',
+}) %}
+
 {%- set group = ['method', 'month', 'pool_id', 'behaviour'] -%}
 with
 
@@ -8,6 +16,7 @@ pool_charges as (
     where
         month = driver_month
         and zero_receiver_id is null
+        {{ of_touched_months('month', also='and') }}
 
 ),
 
@@ -15,7 +24,9 @@ allocated_costs as (
 
     select * from {{ ref('allocated_costs') }}
 
-    where receiver_kind = 'customer'
+    where
+        receiver_kind = 'customer'
+        {{ of_touched_months('month', also='and') }}
 
 ),
 

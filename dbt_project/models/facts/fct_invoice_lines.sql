@@ -1,6 +1,6 @@
 {%- set unit = ['source_instance', 'invoice_id'] -%}
 {{ config(
-    materialized='incremental', unique_key=unit, meta={'logged': ['month']}, post_hook='{{ record_build() }}'
+    materialized='incremental', unique_key=unit, meta={'logged': ['month', 'customer_id']}, post_hook='{{ record_build() }}'
 ) }}
 {%- do plan_build(follows={
     'fct_invoices': 'select source_instance, invoice_id from changes',

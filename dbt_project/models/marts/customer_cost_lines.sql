@@ -1,10 +1,18 @@
+{{ config(materialized='incremental', unique_key=['driver_month'], post_hook='{{ record_build() }}') }}
+{%- do plan_build(follows={
+    'allocated_costs': 'select driver_month from changes',
+    'pool_months': 'select month as driver_month from changes',
+}) %}
+
 with
 
 allocated_costs as (
 
     select * from {{ ref('allocated_costs') }}
 
-    where receiver_kind = 'customer'
+    where
+        receiver_kind = 'customer'
+        {{ of_touched_months('driver_month', also='and') }}
 
 ),
 

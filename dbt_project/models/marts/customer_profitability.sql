@@ -1,14 +1,24 @@
+{{ config(materialized='incremental', unique_key=['month'], post_hook='{{ record_build() }}') }}
+{%- do plan_build(follows={
+    'fct_invoice_lines': 'select month from changes',
+    'fct_orders': 'select month from changes',
+    'allocated_costs': 'select month from changes',
+    'customer_credit_costs': 'select month from changes',
+}) %}
+
 with
 
 invoice_lines as (
 
     select * from {{ ref('fct_invoice_lines') }}
+    {{ of_touched_months() }}
 
 ),
 
 orders as (
 
     select * from {{ ref('fct_orders') }}
+    {{ of_touched_months() }}
 
 ),
 
@@ -16,13 +26,16 @@ allocated_costs as (
 
     select * from {{ ref('allocated_costs') }}
 
-    where receiver_kind = 'customer'
+    where
+        receiver_kind = 'customer'
+        {{ of_touched_months(also='and') }}
 
 ),
 
 credit_costs as (
 
     select * from {{ ref('customer_credit_costs') }}
+    {{ of_touched_months() }}
 
 ),
 

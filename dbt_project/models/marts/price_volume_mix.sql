@@ -1,3 +1,18 @@
+{{ config(materialized='incremental', unique_key=['customer_id'], post_hook='{{ record_build() }}') }}
+{#-
+    A customer's rows depend on the customer's own lines, and on which months are compared: those change with the month of the
+    as-of date, and with a month that only touched customers buy in, because it may have been empty before.
+-#}
+{%- do plan_build(follows={
+    'fct_invoice_lines':
+        'select customer_id from changes union all select customer_id from facts.fct_invoice_lines where exists ('
+        ~ 'select month from changes except select month from facts.fct_invoice_lines '
+        ~ 'where customer_id not in (select customer_id from changes))',
+    'as_of':
+        'select customer_id from facts.fct_invoice_lines '
+        ~ 'where (select count(distinct as_of_month) from changes) > 1',
+}) %}
+
 {%- set measures = ['quantity', 'list_amount', 'net_amount', 'cost_amount'] -%}
 {#- Fractions of whole numbers, by which an amount is exactly multiplied and rounded once. -#}
 {%- set growth = {'numerator': 'quantity * 1000000', 'denominator': 'quantity_before * 1000000'} -%}
@@ -92,6 +107,8 @@ product_months as (
         count(*) as line_count
 
     from invoice_lines
+
+    {{ of_touched_units(['customer_id']) }}
 
     group by customer_id, product_id, month
 
@@ -201,7 +218,9 @@ first_sales as (
 
     from invoice_lines
 
-    where net_amount > 0
+    where
+        net_amount > 0
+        {{ of_touched_units(['customer_id'], also='and') }}
 
     group by customer_id
 
