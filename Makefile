@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Spark is 600 MB: only the tests that start a cluster need it here.
+WITH_SPARK := $(VENV)/.installed-spark
 # A file of tests stays with one worker: its fixtures are whole runs of the pipeline. The slow files come first, by name.
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -22,6 +24,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(WITH_SPARK): $(INSTALLED) requirements-spark.lock
+	@echo "Installing Spark for its tests ..."
+	@$(PIP) install --quiet --no-deps --require-hashes -r requirements-spark.lock
+	@touch $@
+
 run: $(INSTALLED) ## Write the demo company's extracts, run every business date, publish, show the answer
 	@$(BIN)/whalecurve demo
 	@$(BIN)/whalecurve run
@@ -29,7 +36,7 @@ run: $(INSTALLED) ## Write the demo company's extracts, run every business date,
 ui: $(INSTALLED) ## Open the Dagster UI on the same data
 	@$(BIN)/whalecurve ui
 
-test: $(INSTALLED) lint ## Lint and run every test
+test: $(WITH_SPARK) lint ## Lint and run every test
 	@$(BIN)/python -m pytest --durations=10 $(PARALLEL)
 
 test-fast: $(INSTALLED) ## The tests of the inner loop
@@ -46,9 +53,11 @@ format: $(INSTALLED) ## Let the tools put the code into form
 	@$(BIN)/ruff format .
 	@$(BIN)/sqlfluff fix --disable-progress-bar dbt_project
 
-lock: ## Resolve the dependencies of pyproject.toml anew into requirements.lock (needs uv)
+lock: ## Resolve the dependencies of pyproject.toml anew into the two locks (needs uv)
 	uv pip compile pyproject.toml requirements-build.in --extra dev --extra pull --extra targets --extra postgres --universal --python-version 3.11 --no-strip-extras \
 		--generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
+	uv pip compile pyproject.toml --extra spark --constraint requirements.lock --universal --python-version 3.11 --no-strip-extras \
+		--generate-hashes --no-emit-index-url --no-header --output-file requirements-spark.lock
 
 clean: ## Remove the environment and what runs have made
 	rm -rf $(VENV) data dbt_project/target dbt_project/logs

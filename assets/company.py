@@ -298,6 +298,23 @@ class ObjectTarget(_Strict):
 Target = FolderTarget | PostgresTarget | ObjectTarget
 
 
+class SparkConnect(_Strict):
+    """A Spark cluster, reached over Spark Connect: the server's address, statements at a time, settings of the session.
+
+    The server, its workers and this machine see the data folder by the same path. A token comes from the environment only.
+    """
+
+    remote: str = Field(pattern=r"^sc://[^/;\s]+$")
+    threads: int = Field(default=2, ge=1, le=64)
+    settings: dict[str, str] = {}
+
+
+class Engine(_Strict):
+    """What runs the SQL: DuckDB in the process, unless a block below says otherwise."""
+
+    spark: SparkConnect | None = None
+
+
 class Releases(_Strict):
     """How many releases are kept, and where they go besides the data folder."""
 
@@ -333,6 +350,7 @@ class Company(_Strict):
     referral_sources: tuple[str, ...] = ()
     matching: Matching = Matching()
     privacy: Privacy = Privacy()
+    engine: Engine = Engine()
     releases: Releases = Releases()
 
     @field_validator("timezone")

@@ -22,6 +22,7 @@ import dagster as dg
 
 from assets.errors import WhalecurveError
 from pipelines.dbt_assets import UNIQUE_ID, asset_specs, check_specs
+from pipelines.engines import Engine, InProcess, engine_of
 from pipelines.resources import DBT_MANIFEST, DBT_PROJECT, Workspace, let_go_of_warehouse
 
 TARGET = DBT_MANIFEST.parent
@@ -37,11 +38,14 @@ PASSES = {
 }
 """Name of the step -> the layers of dbt_project it builds."""
 
+_manifests: dict[str, Any] = {}
+"""Manifests of other engines than DuckDB, parsed once in a process."""
+
 BuildListener = Callable[[str, list[dict[str, Any]], Workspace], None]
 
 
 def project_arguments() -> list[str]:
-    return ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
+    return InProcess().arguments()
 
 
 def _sources_hash() -> str:
@@ -76,6 +80,17 @@ def parsed_manifest() -> Any:
         for path in (DBT_MANIFEST, PARSED, SOURCES_HASH):
             os.replace(Path(aside) / path.name, path)
     return result.result
+
+
+def manifest_for(engine: Engine) -> Any:
+    """The manifest for an engine: dbt writes the engine's dialect into it while it parses."""
+    if engine.target == InProcess.target:
+        return parsed_manifest()
+    if engine.target not in _manifests:
+        TARGET.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".parse-", dir=TARGET) as aside:
+            _manifests[engine.target] = invoke(["parse", *SILENT, "--target-path", aside, *engine.arguments()]).result
+    return _manifests[engine.target]
 
 
 def _is_fresh() -> bool:
@@ -181,7 +196,8 @@ def build(
     specs = {spec.metadata[UNIQUE_ID]: spec for spec in context.assets_def.specs if UNIQUE_ID in spec.metadata}
     checks = {spec.metadata[UNIQUE_ID]: spec for spec in context.assets_def.check_specs if UNIQUE_ID in spec.metadata}
     chosen = [unique_id for unique_id, spec in specs.items() if spec.key in context.selected_asset_keys]
-    manifest = parsed_manifest()
+    engine = engine_of(workspace)
+    manifest = manifest_for(engine)
     workspace.expose_sources()
     started = time.monotonic()
 
@@ -198,11 +214,12 @@ def build(
 
     # What dbt writes while it builds belongs to the data folder: runs of several companies share the project's folder.
     written = ["--no-write-json", "--target-path", str(workspace.data / "dbt")]
-    arguments = ["build", *SILENT, *project_arguments(), *written, "--exclude-resource-type", "unit_test"]
+    arguments = ["build", *SILENT, *engine.arguments(), *written, "--exclude-resource-type", "unit_test"]
     names = [unique_id.split(".")[-1] for unique_id in chosen]
     later = _tests_of_later_passes(manifest, context.op.name)
     exclude = ["--exclude", *later] if later else []
-    result = invoke([*arguments, "--select", *names, *exclude], manifest=manifest, callbacks=[progress])
+    with engine.building(manifest, chosen):
+        result = invoke([*arguments, "--select", *names, *exclude], manifest=manifest, callbacks=[progress])
     if not result.result or not result.result.results:
         raise WhalecurveError("dbt reported nothing for the selected models, so nothing can be trusted to be built.")
     counts = _row_counts(workspace, [specs[unique_id].key for unique_id in chosen])

@@ -14,6 +14,7 @@ import collections
 import datetime
 import json
 import mmap
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -280,6 +281,7 @@ def _publish_without(workspace: Workspace, say: Callable[[str], None]) -> None:
     """Build the warehouse from nothing and publish. The file is removed first: freed pages of it still hold the person."""
     for name in (".duckdb", ".duckdb.wal"):
         workspace.warehouse_path.with_suffix(name).unlink(missing_ok=True)
+    shutil.rmtree(workspace.spark, ignore_errors=True)
     try:
         rebuild(say=say)
     except WhalecurveError as error:

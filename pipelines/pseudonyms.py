@@ -14,13 +14,18 @@ BLOCK = 64
 """Bytes of a block of SHA-256: HMAC pads the key to it."""
 
 
-def set_key(session: duckdb.DuckDBPyConnection, key: bytes | None) -> None:
-    """Make the two padded forms of HMAC's key (RFC 2104) variables of the session; null without a key."""
+def padded_keys(key: bytes | None) -> dict[str, bytes | None]:
+    """The two padded forms of HMAC's key (RFC 2104), `inner` and `outer`; None without a key."""
     from hashlib import sha256
 
     block = None if key is None else (sha256(key).digest() if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
-    for name, pad in (("inner", 0x36), ("outer", 0x5C)):
-        value = None if block is None else bytes(byte ^ pad for byte in block)
+    pads = {"inner": 0x36, "outer": 0x5C}
+    return {name: None if block is None else bytes(byte ^ pad for byte in block) for name, pad in pads.items()}
+
+
+def set_key(session: duckdb.DuckDBPyConnection, key: bytes | None) -> None:
+    """Make the two padded forms of the key variables of the session; null without a key."""
+    for name, value in padded_keys(key).items():
         session.execute(f"set variable whalecurve_{name}_key = ?", [value])
 
 

@@ -38,6 +38,7 @@ DEFAULT_DATA = PROJECT_ROOT / "data"
 
 PSEUDONYM_KEY_VARIABLE = "WHALECURVE_PSEUDONYM_KEY"
 SHORTEST_KEY = 16
+SPARK_TOKEN_VARIABLE = "WHALECURVE_SPARK_TOKEN"
 
 QUIET = {
     "DAGSTER_DISABLE_TELEMETRY": "1",
@@ -79,6 +80,11 @@ def pseudonym_key() -> bytes | None:
             "every run. Nothing was changed."
         )
     return key.encode()
+
+
+def spark_token() -> str | None:
+    """The token the Spark Connect server asks for, or None when it asks for none. Never to be logged or stored."""
+    return os.environ.get(SPARK_TOKEN_VARIABLE) or None
 
 
 def configure_environment(company: Path | None = None, data: Path | None = None) -> None:
@@ -185,6 +191,11 @@ class Workspace(dg.ConfigurableResource):
     @property
     def releases(self) -> Path:
         return self.data / "releases"
+
+    @property
+    def spark(self) -> Path:
+        """Where the tables of a company lie that builds them on Spark."""
+        return self.data / "spark"
 
     @property
     def warehouse_path(self) -> Path:

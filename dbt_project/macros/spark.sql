@@ -31,7 +31,7 @@
     {%- for part in parts[1:] -%}
         {%- set name = part.split(' */')[0] -%}
         {%- set body, rest = part.split(' */', 1)[1].split('/*kept*/') -%}
-        {%- set aside = relation.schema ~ '.' ~ relation.identifier ~ '__' ~ name -%}
+        {%- set aside = 'aside.' ~ relation.identifier ~ '__' ~ name -%}
         {%- do run_query('drop table if exists ' ~ aside) -%}
         {%- do run_query(
             'create table ' ~ aside ~ ' using parquet as ' ~ statement.text ~ body ~ ' select * from ' ~ name

@@ -46,7 +46,10 @@ def macro(name):
         (folder / file).read_text(encoding="utf-8") for file in ("dialect.sql", "exact_match.sql", "pseudonym.sql")
     )
     return getattr(
-        jinja2.Environment(extensions=["jinja2.ext.do"]).from_string(text, {"exceptions": Errors}).module, name
+        jinja2.Environment(extensions=["jinja2.ext.do"])
+        .from_string(text, {"exceptions": Errors, "target": {"type": "duckdb"}})
+        .module,
+        name,
     )
 
 

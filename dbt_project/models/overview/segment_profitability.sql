@@ -68,7 +68,7 @@ values_of_customers as (
         select
             customer_id,
             '{{ dimension }}' as dimension,
-            coalesce(cast({{ dimension }} as varchar), 'unknown') as dimension_value
+            coalesce(cast({{ dimension }} as string), 'unknown') as dimension_value
 
         from described
         {% if not loop.last %}

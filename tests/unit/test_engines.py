@@ -1,0 +1,77 @@
+"""What a person is told when the engine of company.yml cannot be used, and how types are called on it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from command import PROJECT
+
+from assets.company import load_company
+from assets.errors import ConfigurationError, WhalecurveError
+from pipelines import engines
+from pipelines.resources import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    def with_engine(text):
+        shutil.copytree(PROJECT / "companies" / "demo", tmp_path / "company")
+        with (tmp_path / "company" / "company.yml").open("a") as file:
+            file.write(text)
+        return Workspace(company_path=str(tmp_path / "company"), data_path=str(tmp_path / "data"))
+
+    return with_engine
+
+
+def test_without_a_block_it_is_duckdb(workspace):
+    assert isinstance(engines.engine_of(workspace("")), engines.InProcess)
+
+
+def test_a_token_in_company_yml_is_refused(workspace):
+    with pytest.raises(ConfigurationError, match="remote"):
+        load_company(workspace("\nengine: {spark: {remote: 'sc://host:15002/;token=secret'}}\n").company_folder)
+
+
+def test_a_missing_extra_is_named(monkeypatch, workspace):
+    engine = engines.engine_of(workspace("\nengine: {spark: {remote: 'sc://127.0.0.1:9'}}\n"))
+    monkeypatch.setattr(engines, "_installed", lambda name: name != "pyspark")
+    with (
+        pytest.raises(ConfigurationError, match=r"pyspark cannot be imported.*whalecurve\[spark\]"),
+        engine.building(None, []),
+    ):
+        pass
+
+
+def test_a_server_that_does_not_answer_is_named(monkeypatch, workspace):
+    engine = engines.engine_of(workspace("\nengine: {spark: {remote: 'sc://127.0.0.1:9'}}\n"))
+    monkeypatch.setattr(engines, "_installed", lambda name: True)
+    with pytest.raises(WhalecurveError, match=r"127\.0\.0\.1:9, .* does not answer"), engine.building(None, []):
+        pass
+
+
+def test_nothing_secret_stands_in_the_profile(monkeypatch, workspace):
+    monkeypatch.setenv("WHALECURVE_SPARK_TOKEN", "a-token-of-the-server")
+    monkeypatch.setenv("WHALECURVE_PSEUDONYM_KEY", "k" * 32)
+    found = workspace(
+        "\nengine: {spark: {remote: 'sc://127.0.0.1:9', settings: {spark.sql.shuffle.partitions: '8'}}}\n"
+    )
+    engines.engine_of(found).arguments()
+    written = (found.data / "dbt" / "spark" / "profiles.yml").read_text()
+    assert "spark.sql.shuffle.partitions" in written
+    assert "token" not in written
+    assert "secret" not in written
+
+
+@pytest.mark.parametrize(
+    ("duckdb_type", "expected"),
+    [
+        ("VARCHAR", "string"),
+        ("DECIMAL(18,4)", "decimal(18,4)"),
+        ("HUGEINT", "decimal(38, 0)"),
+        ("TIMESTAMP", "timestamp_ntz"),
+        ("BIGINT", "bigint"),
+    ],
+)
+def test_types_are_called_as_spark_calls_them(duckdb_type, expected):
+    assert engines.spark_type(duckdb_type) == expected
