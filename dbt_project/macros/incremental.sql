@@ -39,7 +39,7 @@
 
 {# What plan_build decided in this invocation; full where nothing was planned. Kept with the node, which lives longer than a context. #}
 {% macro planned_mode() %}
-    {%- set plan = graph.nodes.get(model.unique_id, {}).get('plan', {}) -%}
+    {%- set plan = graph.get('nodes', {}).get(model.unique_id, {}).get('plan', {}) -%}
     {{ return(plan.mode if plan.invocation == invocation_id and target.type == 'duckdb' else 'full') }}
 {% endmacro %}
 
