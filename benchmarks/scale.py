@@ -341,34 +341,39 @@ def stage_table(rows: list[dict[str, Any]], what: str) -> list[str]:
 
 
 def projection(rows: list[dict[str, Any]], lines: int) -> str:
-    """Markdown: seconds by stage at `lines`, on the straight line through the two largest sizes measured."""
+    """Markdown: processor hours by stage at `lines`, on the straight line through the two largest sizes measured.
+
+    A stage's processor seconds are its share of the run's: only its seconds by the clock are in Dagster's events.
+    """
     by = {(row["lines"], row["who"], row["what"]): row for row in latest(rows)}
     out = []
     for what in (FULL, DAILY):
         sizes = sorted(row["lines"] for key, row in by.items() if key[1:] == (PIPELINE, what))[-2:]
         if len(sizes) < 2:
+            out.append(f"Of a {what} fewer than two sizes are measured.\n")
             continue
         small, large = (by[size, PIPELINE, what] for size in sizes)
-        out += [
-            f"| stage of a {what} | fixed s | s per million lines | hours at {lines:,} |",
-            "| --- | ---: | ---: | ---: |",
-        ]
-        for stage in dict.fromkeys([*large["stages"], *small["stages"]]):
-            low, high = small["stages"].get(stage, 0.0), large["stages"].get(stage, 0.0)
+
+        def grown(low: float, high: float, sizes: list[int] = sizes) -> tuple[float, float]:
             slope = max(high - low, 0.0) / (sizes[1] - sizes[0])
-            fixed = high - slope * sizes[1]
-            out.append(f"| {stage} | {fixed:,.1f} | {slope * 1e6:,.2f} | {(fixed + slope * lines) / 3600:,.2f} |")
-        growth = {
-            part: (large["disk_mb"][part] - small["disk_mb"].get(part, 0)) / (sizes[1] - sizes[0])
-            for part in large["disk_mb"]
-        }
-        disk_gb = ", ".join(f"{part} {max(slope, 0) * lines / 1000:,.0f}" for part, slope in growth.items())
-        memory = (large["peak_mb"] - small["peak_mb"]) / (sizes[1] - sizes[0]) * lines / 1000
-        out += [
-            "",
-            f"From {sizes[0]:,} and {sizes[1]:,} lines. Disk, GB: {disk_gb}. Memory, if it grew on: {memory:,.0f} GB.",
-            "",
-        ]
+            return max(high - slope * sizes[1], 0.0), slope
+
+        processor = [row["processor_seconds"] / row["wall_seconds"] for row in (small, large)]
+        head = f"| stage of a {what} | fixed, processor s | for each million lines | processor hours at {lines:,} |"
+        out += [head, "| --- | ---: | ---: | ---: |"]
+        for stage in dict.fromkeys([*large["stages"], *small["stages"]]):
+            seconds = [
+                row["stages"].get(stage, 0.0) * part for row, part in zip((small, large), processor, strict=True)
+            ]
+            fixed, slope = grown(*seconds)
+            out.append(f"| {stage} | {fixed:,.1f} | {slope * 1e6:,.2f} | {(fixed + slope * lines) / 3600:,.1f} |")
+        fixed, slope = grown(small["processor_seconds"], large["processor_seconds"])
+        out.append(f"| together | {fixed:,.1f} | {slope * 1e6:,.2f} | {(fixed + slope * lines) / 3600:,.1f} |")
+        parts = {part: grown(small["disk_mb"].get(part, 0), size) for part, size in large["disk_mb"].items()}
+        disk_gb = ", ".join(f"{part} {(base + step * lines) / 1000:,.0f}" for part, (base, step) in parts.items())
+        base, step = grown(small["peak_mb"], large["peak_mb"])
+        out += ["", f"From {sizes[0]:,} and {sizes[1]:,} lines. Disk, GB: {disk_gb}."]
+        out += [f"Memory: {base:,.0f} MB and {step * 1e6:,.0f} MB for each million lines.", ""]
     return "\n".join(out)
 
 
