@@ -391,7 +391,9 @@ def check() -> dict[str, float]:
         for what, day in ((FULL, written["first_delivery"]), (DAILY, written["last_delivery"])):
             took[PIPELINE, what] = measured(work, "until_marts", work / "company", data, day)
             took[PIPELINE, what]["events"] = stages(data)[1]
-            took[BARE, what] = bare(work, landing, str(day), options)
+            # The least of three: other work only ever adds, and most to what is short.
+            rounds = [bare(work, landing, str(day), options) for _ in range(3)]
+            took[BARE, what] = min(rounds, key=lambda each: each["processor_seconds"])
             require_equal_profits(data, "b.customer_profitability", b=work / "bare" / "bare.duckdb")
     full, daily = took[PIPELINE, FULL], took[PIPELINE, DAILY]
     return {
