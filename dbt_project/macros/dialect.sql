@@ -59,9 +59,10 @@
 
 {# Text with every match of a regular expression taken out. #}
 {% macro without(text, pattern) -%}
-    {# Java counts code points not yet assigned to C as well; Spark wants \ twice in a literal. #}
+    {# To Java a vertical tab is a blank and a code point not assigned yet is in C; Spark wants \ twice in a literal. #}
     {%- if target.type == 'spark' -%}
-        {%- set pattern = pattern | replace('\\p{C}', '\\p{Cc}\\p{Cf}\\p{Co}') | replace('\\', '\\\\') -%}
+        {%- set pattern = pattern | replace('\\p{C}', '\\p{Cc}\\p{Cf}\\p{Co}') | replace('\\s', ' \\t\\n\\f\\r')
+            | replace('\\', '\\\\') -%}
         regexp_replace({{ text }}, '{{ pattern }}', '')
     {%- else -%}
         regexp_replace({{ text }}, '{{ pattern }}', '', 'g')
@@ -74,6 +75,15 @@
         lower(translate({{ text }}, 'Σİ', 'σi'))
     {%- else -%}
         lower({{ text }})
+    {%- endif -%}
+{%- endmacro %}
+
+{# Upper case, letter by letter: Java would write ß as two. #}
+{% macro upper_case(text) -%}
+    {%- if target.type == 'spark' -%}
+        upper(translate({{ text }}, 'ß', 'ẞ'))
+    {%- else -%}
+        upper({{ text }})
     {%- endif -%}
 {%- endmacro %}
 
@@ -92,8 +102,8 @@
     {# Spark puts the session's settings in for ${...} when it reads the statement; both are empty without a key. #}
     {%- if target.type == 'spark' -%}
         sha2(
-            unhex(nullif('${whalecurve.secret.outer_key}', ''))
-            || unhex(sha2(unhex(nullif('${whalecurve.secret.inner_key}', '')) || encode({{ text }}, 'UTF-8'), 256)),
+            unhex(nullif('${spark.whalecurve.outer_key}', ''))
+            || unhex(sha2(unhex(nullif('${spark.whalecurve.inner_key}', '')) || encode({{ text }}, 'UTF-8'), 256)),
             256
         )
     {%- else -%}

@@ -39,7 +39,7 @@
 
 {# A tax number without case, width and separators; null for what only fills the field (0, n/a, 000000). #}
 {% macro normalised_tax_id(number) -%}
-    {%- set plain = without('upper(' ~ half_width(number) ~ ')', '[^\\p{L}\\p{N}]') -%}
+    {%- set plain = without(upper_case(half_width(number)), '[^\\p{L}\\p{N}]') -%}
     case
         when
             length({{ plain }}) >= 5

@@ -60,7 +60,7 @@ def test_nothing_secret_stands_in_the_profile(monkeypatch, workspace):
     written = (found.data / "dbt" / "spark" / "profiles.yml").read_text()
     assert "spark.sql.shuffle.partitions" in written
     assert "token" not in written
-    assert "secret" not in written
+    assert "_key" not in written
 
 
 @pytest.mark.parametrize(
