@@ -59,6 +59,12 @@ def note_loads(connection: duckdb.DuckDBPyConnection, raw: Path) -> None:
     insert_rows(connection, "builds.raw_loads", rows)
 
 
+def forget_builds(connection: duckdb.DuckDBPyConnection) -> None:
+    """Forget what the tables were made from, so that the next run builds each of them in full."""
+    connection.execute(CREATE_TABLES)
+    connection.execute("delete from builds.models")
+
+
 @functools.cache
 def code_identity(dbt_project: Path) -> str:
     """Hash of what makes rows out of rows: the SQL of models and macros, the project's settings and the engine."""

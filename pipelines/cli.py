@@ -107,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--from", dest="first", type=_date, help="first business date of a range, run at once")
     run.add_argument("--to", dest="last", type=_date, help="last business date of the range")
 
+    command(
+        "rebuild",
+        _rebuild,
+        "Build every table of the warehouse in full from what was read before, and publish; a run brings them up to date.",
+    )
     command("summary", _summary, "Print what the current release says: customers, whale curve, ledger identity.")
     ui = command("ui", _ui, "Open the Dagster UI on this company and data folder.")
     ui.add_argument("--port", type=int, default=3000, help="port on the loopback address (default 3000)")
@@ -286,6 +291,14 @@ def _run(arguments: Arguments) -> None:
     span = str(first) if first == last else f"{first} to {last}"
     _say(f"Running {span} for {workspace.company().name}:")
     run_dates(first, last, say=_say)
+    _summary(arguments)
+
+
+def _rebuild(arguments: Arguments) -> None:
+    from pipelines.runs import rebuild
+
+    _say(f"Building the warehouse of {Workspace.from_environment().company().name} in full:")
+    rebuild(say=_say)
     _summary(arguments)
 
 

@@ -15,6 +15,7 @@ from assets.company import Company
 from assets.costing.rule_files import load_rules
 from assets.errors import ConfigurationError, WhalecurveError
 from assets.ingest.raw import require_deliveries, source_dialects
+from pipelines.builds import forget_builds
 from pipelines.event_log import quick_event_log
 from pipelines.resources import (
     INSTANCE_VARIABLE,
@@ -104,7 +105,7 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
 
 
 def rebuild(*, say: Callable[[str], None]) -> str:
-    """Run the daily job from the raw layer on, reading no deliveries. Returns the run's id.
+    """Run the daily job from the raw layer on, reading no deliveries; every table is built in full. Returns the run's id.
 
     Raises WhalecurveError with the reason when a step fails.
     """
@@ -112,6 +113,8 @@ def rebuild(*, say: Callable[[str], None]) -> str:
     from pipelines.jobs import DAILY_RUN
 
     prepare_instance()
+    with single_writer(say), Workspace.from_environment().warehouse() as connection:
+        forget_builds(connection)
     job = defs.resolve_job_def(DAILY_RUN)
     read = ("landing", "raw")
     after = [key for key in defs.resolve_asset_graph().executable_asset_keys if key.path[0] not in read]
