@@ -273,7 +273,7 @@ def before(raw):
     write_load(raw, "fx_rate", "one", FIRST, [{**RATE, "rate": 7}])
     account = {"gl_account_number": "660101", "gl_account_name": "A", "account_type": "expense"}
     write_load(raw, "gl_account", "one", FIRST, [account])
-    numbers = ("late", "deleted", "reloaded", "withdrawn", "moved")
+    numbers = ("late", "deleted", "reloaded", "withdrawn", "moved", "costed")
     linked = (
         invoice("linked", customer_id="A2"),
         invoice("dollar", currency_code="USD"),

@@ -23,7 +23,7 @@ pool_charges as (
 
     where
         is_posted
-        {{ of_touched_months('driver_month', also='and') }}
+    {{ of_touched_months('driver_month', also='and') }}
 
 ),
 
@@ -33,7 +33,7 @@ gross_pool_costs as (
 
     where
         is_posted
-        {{ of_touched_months('driver_month', also='and') }}
+    {{ of_touched_months('driver_month', also='and') }}
 
 ),
 

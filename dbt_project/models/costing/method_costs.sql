@@ -16,7 +16,7 @@ pool_charges as (
     where
         month = driver_month
         and zero_receiver_id is null
-        {{ of_touched_months('month', also='and') }}
+    {{ of_touched_months('month', also='and') }}
 
 ),
 
@@ -26,7 +26,7 @@ allocated_costs as (
 
     where
         receiver_kind = 'customer'
-        {{ of_touched_months('month', also='and') }}
+    {{ of_touched_months('month', also='and') }}
 
 ),
 

@@ -36,7 +36,7 @@ foreign_entries as (
 
     where
         conversion_rates.rate_numerator is not null
-        {{ of_touched_units(['entries.source_instance', 'entries.journal_id'], also='and') }}
+    {{ of_touched_units(['entries.source_instance', 'entries.journal_id'], also='and') }}
 
 ),
 
@@ -86,7 +86,7 @@ gl_entries as (
 
     where
         (conversion_rates.currency_code is null or converted_entries.journal_id is not null)
-        {{ of_touched_units(['entries.source_instance', 'entries.journal_id'], also='and') }}
+    {{ of_touched_units(['entries.source_instance', 'entries.journal_id'], also='and') }}
 
 ),
 

@@ -9,7 +9,7 @@ allocated_costs as (
 
     where
         driver_quantity is not null
-        {{ of_touched_months('driver_month', also='and') }}
+    {{ of_touched_months('driver_month', also='and') }}
 
 ),
 

@@ -12,7 +12,7 @@ allocated_costs as (
 
     where
         receiver_kind = 'customer'
-        {{ of_touched_months('driver_month', also='and') }}
+    {{ of_touched_months('driver_month', also='and') }}
 
 ),
 

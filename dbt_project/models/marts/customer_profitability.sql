@@ -28,7 +28,7 @@ allocated_costs as (
 
     where
         receiver_kind = 'customer'
-        {{ of_touched_months(also='and') }}
+    {{ of_touched_months(also='and') }}
 
 ),
 

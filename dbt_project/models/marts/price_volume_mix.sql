@@ -220,7 +220,7 @@ first_sales as (
 
     where
         net_amount > 0
-        {{ of_touched_units(['customer_id'], also='and') }}
+    {{ of_touched_units(['customer_id'], also='and') }}
 
     group by customer_id
 
