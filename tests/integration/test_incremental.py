@@ -290,6 +290,7 @@ def before(raw):
         [{"payment_id": "Y", "payment_date": "2026-04-15", "amount": 5, "customer_id": "A2"}],
     )
     write_load(raw, "invoice", "one", SECOND, [invoice("reloaded", net_amount=200, gross_amount=200)])
+    write_load(raw, "payment", "two", SECOND, [{"payment_id": "Z", "payment_date": "2026-05-29", "amount": 9}])
     write_load(raw, "invoice", "two", SECOND, [invoice("withdrawn", net_amount=300, gross_amount=300)])
     write_load(
         raw, "activity", "one", SECOND, [{"activity_id": "V", "activity_type": "visit", "activity_date": "2026-05-02"}]
@@ -315,10 +316,10 @@ def after(company):
     write_load(raw, "gl_entry", "one", LAST, [entry("stated", functional_amount=700, restates="4"), unreadable])
     write_load(raw, "invoice", "one", SECOND, [invoice("reloaded", net_amount=250, gross_amount=250)])
     storage.remove_load(storage.load_path(raw, "invoice", "two", SECOND))
+    storage.remove_load(storage.load_path(raw, "payment", "two", SECOND))
     write_load(
         raw, "activity", "one", DAYS[2], [{"activity_id": "V", "activity_type": "call", "activity_date": "2026-03-30"}]
     )
-    company.edit("costing/time_equations.csv", "order_minutes,order,orders,,11,", "order_minutes,order,orders,,12,")
     company.edit("costing/capacities.csv", "order_entry,31000", "order_entry,30000")
 
 
@@ -336,7 +337,8 @@ def test_every_kind_of_change_reaches_what_depends_on_it(tmp_path, monkeypatch):
     assert {"facts.fct_invoice_lines", "facts.fct_ledger", "facts.fct_activities", "pools.driver_quantities"} <= set(
         changed
     )
-    assert modes["stg_invoices"] == "whole", "a load was withdrawn"
+    assert modes["stg_invoices"] == modes["stg_payments"] == "whole", "a load was replaced, and one withdrawn"
+    assert modes["driver_quantities"] == "touched"
     assert modes["stg_gl_entries"] == "touched", "only a later day was added"
     assert {modes[name] for name in ("fct_invoices", "fct_invoice_lines", "fct_ledger", "fct_orders")} == {"touched"}
     assert company.build(monkeypatch)["stg_invoices"] == "touched"
@@ -349,6 +351,7 @@ def test_a_run_that_dies_between_layers_or_within_a_model_leaves_nothing_out(tmp
     before(company.workspace.raw)
     company.build(monkeypatch)
     after(company)
+    company.edit("costing/time_equations.csv", "order_minutes,order,orders,,11,", "order_minutes,order,orders,,12,")
     company.build(monkeypatch, layers=("staging",))
     write_load(company.workspace.raw, "invoice", "one", DAYS[5], [invoice("next")])
     with company.workspace.warehouse() as connection:  # what a model writes last cannot be written
