@@ -248,7 +248,7 @@ def _installed(name: str) -> bool:
 
 
 def _secret_settings() -> dict[str, str]:
-    """The two padded forms of the pseudonym key, in hex; empty without a key. The server takes no setting whose name says secret."""
+    """The two padded forms of the pseudonym key, in hex; empty without a key. Connect takes no setting whose name says secret."""
     from pipelines.pseudonyms import padded_keys
 
     return {

@@ -1,4 +1,8 @@
-{{ config(materialized='incremental', unique_key=['source_instance', 'key_kind', 'customer_key'], post_hook='{{ record_build() }}') }}
+{{ config(
+    materialized='incremental',
+    unique_key=['source_instance', 'key_kind', 'customer_key'],
+    post_hook='{{ record_build() }}'
+) }}
 {%- do plan_build(whole=true) %}
 
 with

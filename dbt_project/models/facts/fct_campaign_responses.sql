@@ -1,4 +1,9 @@
-{{ config(materialized='incremental', unique_key=['source_instance', 'campaign_member_id'], meta={'logged': ['month']}, post_hook='{{ record_build() }}') }}
+{{ config(
+    materialized='incremental',
+    unique_key=['source_instance', 'campaign_member_id'],
+    meta={'logged': ['month']},
+    post_hook='{{ record_build() }}'
+) }}
 {%- do plan_build(whole=true) %}
 
 with

@@ -1,4 +1,8 @@
-{{ config(materialized='incremental', unique_key=['source_instance', 'gl_account_number', 'posting_date'], post_hook='{{ record_build() }}') }}
+{{ config(
+    materialized='incremental',
+    unique_key=['source_instance', 'gl_account_number', 'posting_date'],
+    post_hook='{{ record_build() }}'
+) }}
 {%- do plan_build(whole=true) %}
 
 with
