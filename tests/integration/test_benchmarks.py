@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import subprocess
 import sys
 
 import duckdb
 import pytest
-from command import PROJECT
+from command import PROJECT, Whalecurve
 
 sys.path.append(str(PROJECT / "benchmarks"))
 
@@ -131,5 +131,9 @@ def test_a_figure_above_its_limit_is_said_and_so_is_one_nobody_knows():
 @pytest.mark.slow
 def test_nothing_costs_more_than_the_baseline_allows():
     """Also that the pipeline's customer profits are the bare script's, to the cent, after a full build and a daily run."""
-    said = scale.outside(scale.check(), json.loads(scale.BASELINE.read_text()))
-    assert not said, "\n".join(said)
+    # In a process of its own: it chooses a data folder, and the other tests of this one have theirs.
+    command = [sys.executable, "benchmarks/scale.py", "--check"]
+    done = subprocess.run(
+        command, cwd=PROJECT, env=Whalecurve.environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
