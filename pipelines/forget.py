@@ -342,6 +342,13 @@ def _left_said(
             f"Left: {path} holds a name or address of theirs, kept by the company or noted by a former run. Take it out there."
             for path in _said_elsewhere(workspace, person)
         ]
+    # A target in PostgreSQL holds the current release alone.
+    keeping = [name for name, target in workspace.company().releases.targets.items() if target.kind != "postgres"]
+    if keeping and findings.releases:
+        lines.append(
+            f"Left: the release targets {', '.join(keeping)} keep earlier releases, which hold the person still. Remove there: "
+            f"{', '.join(findings.releases)}."
+        )
     return lines
 
 

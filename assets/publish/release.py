@@ -325,9 +325,9 @@ def find(folder: Path, release_id: str | None) -> Release:
         return require_current(folder)
     matching = [release for release in releases(folder) if release.release_id.startswith(release_id)]
     if len(matching) != 1:
-        which = "no release" if not matching else f"{len(matching)} releases"
+        which = "No release begins" if not matching else f"{len(matching)} releases begin"
         raise ReleaseError(
-            f"{which} in {folder} begin with {release_id!r}. Name one of those listed by `whalecurve releases`."
+            f"{which} with {release_id!r} in {folder}. Name one of those listed by `whalecurve releases`."
         )
     return matching[0]
 
