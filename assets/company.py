@@ -309,9 +309,24 @@ class SparkConnect(_Strict):
     settings: dict[str, str] = {}
 
 
-class Engine(_Strict):
-    """What runs the SQL: DuckDB in the process, unless a block below says otherwise."""
+class EmbeddedDuckDB(_Strict):
+    """What DuckDB in the process may take; it writes to disk, beside the warehouse, what does not fit.
 
+    Default: its own, four fifths of the machine's memory and all of its cores.
+    """
+
+    memory_limit: str | None = Field(default=None, pattern=r"^[1-9][0-9]*(\.[0-9]+)? ?[KMGT]i?B$")
+    threads: int | None = Field(default=None, ge=1, le=1024)
+
+    def settings(self) -> dict[str, str]:
+        """DuckDB's settings by their names, those that are given."""
+        return {name: str(value) for name, value in self.model_dump(exclude_none=True).items()}
+
+
+class Engine(_Strict):
+    """What runs the SQL: DuckDB in the process, unless `spark` names a cluster."""
+
+    duckdb: EmbeddedDuckDB = EmbeddedDuckDB()
     spark: SparkConnect | None = None
 
 

@@ -19,14 +19,17 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 
+from assets import gate_sql
 from assets.errors import ConfigurationError
 from assets.ingest.sql import insert_rows
 
@@ -37,6 +40,12 @@ CONSISTENCY = "consistency"
 """The stage under which identities between published tables are recorded."""
 
 SEVERITIES = ("error", "warn")
+
+EXAMPLES = 3
+"""Different values that a failed check names."""
+
+FRAME_ROWS = 100_000
+"""A table of more rows is checked inside DuckDB: a frame of it costs memory and time that grow with the company."""
 
 CREATE_LEDGER = """
     create schema if not exists quality;
@@ -207,19 +216,73 @@ def known_expectation_types() -> frozenset[str]:
 # Checking a table
 
 
-def fetch(connection: duckdb.DuckDBPyConnection, relation: str, key: Sequence[str] = ()) -> pd.DataFrame:
+def check(connection: duckdb.DuckDBPyConnection, relation: str, suite: Suite) -> list[CheckResult]:
+    """The result of each expectation of the suite, in the order written.
+
+    Great Expectations evaluates them on a frame. A table of more than FRAME_ROWS rows is not brought into memory: DuckDB
+    evaluates what `gate_sql` knows, and Great Expectations gets the columns that the rest of the suite names.
+    """
+    counted = connection.execute(f"select count(*) from {relation}").fetchone()
+    assert counted is not None
+    if counted[0] <= FRAME_ROWS:
+        return validate(fetch(connection, relation, suite.key), suite)
+    here = [item for item in suite.expectations if gate_sql.knows(item.type, item.kwargs)]
+    seen = dict(zip([item.check_name for item in here], _seen(connection, relation, suite, here), strict=True))
+    rest = Suite(suite.table, tuple(item for item in suite.expectations if item not in here))
+    if rest.expectations:
+        columns = connection.sql(f"select * from {relation} limit 0").columns
+        named = [column for column in columns if any(_names(item, column) for item in rest.expectations)]
+        frame = fetch(connection, relation, suite.key, named)
+        seen |= {result.check_name: result for result in validate(frame, rest)}
+    return [seen[item.check_name] for item in suite.expectations]
+
+
+def _seen(
+    connection: duckdb.DuckDBPyConnection, relation: str, suite: Suite, expectations: Sequence[Expectation]
+) -> list[CheckResult]:
+    """What DuckDB finds; one by one where together they cannot be evaluated, so that only the one at fault has failed."""
+
+    def evaluated(asked: Sequence[Expectation]) -> list[CheckResult]:
+        found = gate_sql.evaluate(connection, relation, [(item.type, item.kwargs) for item in asked], suite.key)
+        return [
+            CheckResult(item.check_name, suite.table, item.severity, seen.passed, seen.observed, _meaning(item))
+            for item, seen in zip(asked, found, strict=True)
+        ]
+
+    try:
+        return evaluated(expectations)
+    except duckdb.Error as error:
+        if len(expectations) > 1:
+            return [result for item in expectations for result in _seen(connection, relation, suite, [item])]
+        (item,) = expectations
+        why = f"not evaluated: {str(error).splitlines()[0]}"
+        return [CheckResult(item.check_name, suite.table, item.severity, False, why, _meaning(item))]
+
+
+def _names(expectation: Expectation, column: str) -> bool:
+    written = json.dumps(dict(expectation.kwargs), ensure_ascii=False)
+    return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", written) is not None
+
+
+def fetch(
+    connection: duckdb.DuckDBPyConnection,
+    relation: str,
+    key: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """The rows of a relation as the suites check them, ordered by `key` (default: all columns): money and other
-    decimals as float64, and nothing else changed.
+    decimals as float64, and nothing else changed. `columns` are those wanted (default: all).
 
     Only for checking. Decimals would arrive as Python objects, slower and unknown to the checks; and the order
     decides which examples a failed check names, which are published.
     """
-    columns = connection.sql(f"select * from {relation} limit 0")
+    shape = connection.sql(f"select * from {relation} limit 0")
     selected = [
         f'cast("{name}" as double) as "{name}"'
         if str(type_).startswith(("DECIMAL", "HUGEINT", "UHUGEINT"))
         else f'"{name}"'
-        for name, type_ in zip(columns.columns, columns.types, strict=True)
+        for name, type_ in zip(shape.columns, shape.types, strict=True)
+        if columns is None or name in columns
     ]
     order = ", ".join(f'"{name}" nulls last' for name in key) or "all"
     return connection.execute(f"select {', '.join(selected)} from {relation} order by {order}").df()
@@ -260,9 +323,8 @@ def _check_result(table: str, expectation: Expectation, evaluated: Any) -> Check
         observed = str(result["observed_value"])
     else:
         observed = f"{result.get('unexpected_count', 0)} of {result.get('element_count', 0)} rows"
-        examples = list(dict.fromkeys(str(example) for example in result.get("partial_unexpected_list") or []))
-        if examples:
-            observed += f", such as {', '.join(examples[:3])}"
+        if examples := distinct_examples(result.get("partial_unexpected_list") or []):
+            observed += f", such as {', '.join(examples)}"
     return CheckResult(
         check_name=expectation.check_name,
         table=table,
@@ -271,6 +333,29 @@ def _check_result(table: str, expectation: Expectation, evaluated: Any) -> Check
         observed=observed,
         detail=_meaning(expectation),
     )
+
+
+def distinct_examples(values: Iterable[Any]) -> list[str]:
+    """The first few different values as a person writes them: pairs are tuples, keys of several columns are dicts.
+
+    A value that is missing shows nothing, unless it stands beside another.
+    """
+    there = (value for value in values if isinstance(value, tuple | dict) or not pd.isna(value))
+    return list(dict.fromkeys(map(_written, there)))[:EXAMPLES]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_written(part)}" for name, part in value.items())
+    if isinstance(value, tuple):
+        return " and ".join(map(_written, value))
+    if pd.isna(value):
+        return "nothing"
+    if isinstance(value, np.datetime64):
+        value = pd.Timestamp(value)
+    if isinstance(value, datetime.datetime) and value == value.replace(hour=0, minute=0, second=0, microsecond=0):
+        return str(value.date())
+    return str(value)
 
 
 def _meaning(expectation: Expectation) -> str:
@@ -394,7 +479,7 @@ def run(
         content = fingerprint(connection, relation)
         found = _known_results(connection, suites[table], content)
         if found is None:
-            found = validate(fetch(connection, relation, suites[table].key), suites[table])
+            found = check(connection, relation, suites[table])
         record(connection, EXPECTATIONS, found, {table: content}, as_of=as_of)
         checked += found
     return checked
@@ -427,18 +512,20 @@ def verify(
     suites: Mapping[str, Suite],
     as_of: datetime.date,
     required_checks: Iterable[tuple[str, str, str]] = (),
+    fingerprints: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Why the tables (name -> relation) may not be published as of `as_of`: one sentence each, empty when they may.
 
     Every expectation of each table's suite must be recorded as passed, or failed with severity warn, for exactly the
     content the table has now. `required_checks` names further checks that must be there, as (stage, check name,
-    table); their table must be one of `required`. Any other failed error in the ledger refuses too.
+    table); their table must be one of `required`. Any other failed error in the ledger refuses too. `fingerprints` are those
+    of the tables, where the caller has taken them in the same transaction.
     """
     problems: list[str] = []
     if not required:
         return ["There is no table to publish. A release without tables is refused."]
     ledger = results(connection)
-    present = {table: fingerprint(connection, relation) for table, relation in required.items()}
+    present = fingerprints or {table: fingerprint(connection, relation) for table, relation in required.items()}
 
     demanded = [(*check, "error") for check in required_checks]
     for table, relation in required.items():

@@ -45,7 +45,8 @@ BuildListener = Callable[[str, list[dict[str, Any]], Workspace], None]
 
 
 def project_arguments() -> list[str]:
-    return InProcess().arguments()
+    """Where dbt finds the project and its own profile: for what needs no company."""
+    return ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
 
 
 def _sources_hash() -> str:

@@ -19,11 +19,15 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import duckdb
+import yaml
 
-from assets.company import SparkConnect
+from assets.company import EmbeddedDuckDB, SparkConnect
 from assets.errors import ConfigurationError, WhalecurveError
 from assets.ingest.sql import identifier, literal
 from pipelines.resources import DBT_PROJECT, Workspace, pseudonym_key, spark_token
+
+PROFILE = "whalecurve"
+"""The profile that dbt_project.yml asks for."""
 
 REACHABLE_WITHIN = 10.0
 """Seconds to wait for the server's port: its client would try again for minutes."""
@@ -72,8 +76,24 @@ class InProcess:
 
     target = "warehouse"
 
+    def __init__(self, workspace: Workspace, settings: EmbeddedDuckDB) -> None:
+        self.workspace = workspace
+        self.settings = settings.settings()
+
     def arguments(self) -> list[str]:
-        return ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
+        profiles = self._profiles() if self.settings else DBT_PROJECT
+        return ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(profiles)]
+
+    def _profiles(self) -> Path:
+        """The project's profile with the company's settings, in the data folder."""
+        profile = yaml.safe_load((DBT_PROJECT / "profiles.yml").read_text(encoding="utf-8"))
+        output = profile[PROFILE]["outputs"][self.target]
+        output["path"] = str(self.workspace.warehouse_path)
+        output["settings"] |= self.settings
+        folder = self.workspace.data / "dbt" / "duckdb"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "profiles.yml").write_text(json.dumps(profile, indent=2), encoding="utf-8")
+        return folder
 
     @contextlib.contextmanager
     def building(self, manifest: Any, models: Sequence[str]) -> Iterator[None]:
@@ -105,7 +125,7 @@ class Spark:
             "threads": self.settings.threads,
             "server_side_parameters": {"spark.remote": self.settings.remote, **self._session_settings()},
         }
-        text = json.dumps({"whalecurve": {"target": self.target, "outputs": {self.target: profile}}}, indent=2)
+        text = json.dumps({PROFILE: {"target": self.target, "outputs": {self.target: profile}}}, indent=2)
         (profiles / "profiles.yml").write_text(text, encoding="utf-8")
         return ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(profiles)]
 
@@ -227,7 +247,7 @@ class Spark:
 def engine_of(workspace: Workspace) -> Engine:
     """The engine that company.yml chooses."""
     chosen = workspace.company().engine
-    return Spark(workspace, chosen.spark) if chosen.spark else InProcess()
+    return Spark(workspace, chosen.spark) if chosen.spark else InProcess(workspace, chosen.duckdb)
 
 
 def require_installed() -> None:

@@ -225,7 +225,9 @@ class Workspace(dg.ConfigurableResource):
         self.data.mkdir(parents=True, exist_ok=True)
         try:
             return duckdb.connect(
-                str(self.warehouse_path), read_only=read_only, config={"autoinstall_known_extensions": "false"}
+                str(self.warehouse_path),
+                read_only=read_only,
+                config={"autoinstall_known_extensions": "false", **self.company().engine.duckdb.settings()},
             )
         except duckdb.IOException as error:
             raise WhalecurveError(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 from command import PROJECT
 
 from assets.company import load_company
@@ -26,6 +28,24 @@ def workspace(tmp_path):
 
 def test_without_a_block_it_is_duckdb(workspace):
     assert isinstance(engines.engine_of(workspace("")), engines.InProcess)
+
+
+def test_what_duckdb_may_take_holds_for_the_warehouse_and_for_dbt(workspace):
+    found = workspace("\nengine: {duckdb: {memory_limit: 2GiB, threads: 3}}\n")
+    with found.warehouse() as connection:
+        said = connection.execute("select current_setting('memory_limit'), current_setting('threads')").fetchone()
+    assert said == ("2.0 GiB", 3)
+    profiles = Path(engines.engine_of(found).arguments()[-1]) / "profiles.yml"
+    output = yaml.safe_load(profiles.read_text())["whalecurve"]["outputs"]["warehouse"]
+    assert output["settings"]["memory_limit"] == "2GiB"
+    assert output["settings"]["threads"] == "3"
+    assert output["path"] == str(found.warehouse_path)
+    assert output["plugins"]
+
+
+def test_a_memory_limit_that_is_none_is_refused(workspace):
+    with pytest.raises(ConfigurationError, match="memory_limit"):
+        load_company(workspace("\nengine: {duckdb: {memory_limit: 80%}}\n").company_folder)
 
 
 def test_a_token_in_company_yml_is_refused(workspace):

@@ -1,4 +1,20 @@
-{{ config(materialized='table' if target.type == 'spark' else 'view') }}
+{{ config(materialized='incremental', unique_key=['month'], post_hook='{{ record_build() }}') }}
+{#- Of the customers only those count for whom a quantity is stated. -#}
+{%- do plan_build(follows={
+    'fct_invoices': 'select month from changes',
+    'fct_invoice_lines': 'select month from changes',
+    'fct_orders': 'select month from changes',
+    'fct_payments': 'select month from changes',
+    'fct_activities': 'select month from changes',
+    'fct_service_cases': 'select month from changes',
+    'fct_campaign_responses': 'select month from changes',
+    'pool_months': 'select month from changes',
+    'dim_products':
+        'select month from facts.fct_invoice_lines where product_id in (select product_id from changes)',
+    'dim_customers':
+        'select month from pools.pool_months where exists (select 1 from changes where customer_id in '
+        ~ '(select receiver_id from rules.stated_quantities))',
+}) %}
 
 with
 
@@ -381,3 +397,4 @@ driver_rows as (
 )
 
 select * from driver_rows
+{{ of_touched_months() }}
