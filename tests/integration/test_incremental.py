@@ -227,7 +227,7 @@ def test_bringing_up_to_date_ends_where_a_full_build_does(seed, tmp_path, monkey
             company.step(chance)
         if chance.random() < 0.5:  # the last day alone, as on most days
             day = DAYS[-1] + datetime.timedelta(days=round_ + 1)
-            for entity in set(ENTITIES):
+            for entity in sorted(set(ENTITIES)):
                 invented_load(company.workspace.raw, entity, "one", day, chance)
         modes |= set(company.build(monkeypatch).items())
     assert differing(company.content(), rebuilt(company, tmp_path / "rebuilt", monkeypatch)) == []
