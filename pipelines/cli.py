@@ -199,7 +199,8 @@ def _demo(arguments: Arguments) -> None:
 def _pull(arguments: Arguments) -> None:
     from assets.ingest.pull import pull
     from assets.yaml_files import shown_path
-    from pipelines.runs import require_known, single_writer
+    from pipelines.runs import require_known
+    from pipelines.writer import single_writer
 
     workspace = Workspace.from_environment()
     company = workspace.company()
@@ -213,7 +214,7 @@ def _pull(arguments: Arguments) -> None:
         landing=workspace.landing,
         states=workspace.data / "pull",
         credentials=pull_credentials(arguments.source),
-        placing=lambda: single_writer(_say),
+        placing=lambda: single_writer(_say, "whalecurve pull"),
         say=_say,
     )
     folder = shown_path(workspace.landing / arguments.source / date.isoformat())

@@ -24,6 +24,7 @@ from assets.publish.targets.asset import target_assets
 from pipelines import dbt, jobs, schedules
 from pipelines.console import console
 from pipelines.resources import Workspace, business_dates, configure_environment
+from pipelines.writer import one_writer
 
 LAYERS = (
     "landing",
@@ -73,9 +74,9 @@ def build_definitions() -> dg.Definitions:
         jobs=[daily_run],  # type: ignore[list-item]
         schedules=[schedules.daily_schedule(daily_run)],  # type: ignore[list-item]
         resources={"workspace": workspace},
-        # One writer to the warehouse: steps run one after the other in the run's own process.
         loggers={"console": console},
-        executor=dg.in_process_executor,
+        # One writer to the warehouse: steps run one after the other in the run's own process, which holds the data folder.
+        executor=one_writer,
     )
 
 

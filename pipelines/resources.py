@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ EXPECTATIONS = PROJECT_ROOT / "expectations"
 COMPANY_VARIABLE = "WHALECURVE_COMPANY"
 DATA_VARIABLE = "WHALECURVE_DATA"
 INSTANCE_VARIABLE = "WHALECURVE_INSTANCE"
+MACHINE_VARIABLE = "WHALECURVE_MACHINE"
 PULL_VARIABLES = "WHALECURVE_PULL_"
 TARGET_VARIABLES = "WHALECURVE_TARGET_"
 DEFAULT_COMPANY = PROJECT_ROOT / "companies" / "demo"
@@ -66,6 +68,11 @@ def dagster_home() -> Path:
 def instance_choice() -> str | None:
     """Which Dagster instance the environment asks for: a name in pipelines/instances, or the path of a dagster.yaml."""
     return os.environ.get(INSTANCE_VARIABLE) or None
+
+
+def machine() -> str:
+    """What this machine is called where a data folder says who writes to it: its host name, unless the environment names it."""
+    return os.environ.get(MACHINE_VARIABLE) or socket.gethostname()
 
 
 def pseudonym_key() -> bytes | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from pipelines.resources import (
     pseudonym_key,
     warehouse_kept_open,
 )
+from pipelines.writer import single_writer
 
 INSTANCES = Path(__file__).with_name("instances")
 LOCAL = "local"
@@ -113,7 +112,7 @@ def rebuild(*, say: Callable[[str], None]) -> str:
     from pipelines.jobs import DAILY_RUN
 
     prepare_instance()
-    with single_writer(say), Workspace.from_environment().warehouse() as connection:
+    with single_writer(say, "whalecurve rebuild"), Workspace.from_environment().warehouse() as connection:
         forget_builds(connection)
     job = defs.resolve_job_def(DAILY_RUN)
     read = ("landing", "raw")
@@ -129,7 +128,12 @@ def _owner() -> dict[str, str]:
 def _execute(job: Any, tags: dict[str, str], say: Callable[[str], None], **selection: Any) -> str:
     import dagster as dg
 
-    with single_writer(say), quick_event_log(), warehouse_kept_open(), dg.DagsterInstance.get() as instance:
+    with (
+        single_writer(say, "whalecurve run"),
+        quick_event_log(),
+        warehouse_kept_open(),
+        dg.DagsterInstance.get() as instance,
+    ):
         end_dead_runs(instance)
         result = job.execute_in_process(
             instance=instance, tags=tags, run_config={"loggers": {"console": {}}}, raise_on_error=False, **selection
@@ -139,22 +143,6 @@ def _execute(job: Any, tags: dict[str, str], say: Callable[[str], None], **selec
     if not result.success:
         raise WhalecurveError(_failure(result))
     return str(result.run_id)
-
-
-@contextlib.contextmanager
-def single_writer(say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the data folder's lock; a second command waits here instead of failing at the warehouse's own lock.
-
-    The lock is the operating system's: it ends with the process, however that ends.
-    """
-    data_folder().mkdir(parents=True, exist_ok=True)
-    with (data_folder() / ".run.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            say("Another run is using this data folder; waiting for it to end.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def end_dead_runs(instance: Any) -> None:
