@@ -147,6 +147,11 @@ def _parser() -> argparse.ArgumentParser:
     forget.add_argument("--date", type=_date, help="date the register notes (default: the latest business date)")
     forget.add_argument("--yes", action="store_true", help="do it; without, nothing is changed")
     forget.add_argument("--dry-run", action="store_true", help="only say what would be touched (the default)")
+    command(
+        "doctor",
+        _doctor,
+        "Check installation, settings, disk, clock, landing, release and Dagster, and say what to do.",
+    )
     command("verify", _verify, "Check every file of the current release against its manifest.")
     return parser
 
@@ -403,6 +408,15 @@ def _verify(arguments: Arguments) -> None:
     if problems:
         raise WhalecurveError("\n".join([f"Release {release.release_id} is not as it was published:", *problems]))
     print(f"Release {release.release_id}: every file is as it was published.")
+
+
+def _doctor(arguments: Arguments) -> None:
+    from pipelines.doctor import PROBLEM, examine, text
+
+    found = examine(Workspace.from_environment(), datetime.datetime.now(datetime.UTC))
+    print(text(found))
+    if any(finding.level == PROBLEM for finding in found):
+        raise SystemExit(1)
 
 
 def _ui(arguments: Arguments) -> None:
