@@ -50,6 +50,11 @@ def last_ended(company: Company, now: datetime.datetime) -> datetime.date:
     return min(yesterday, company.last_business_date or yesterday)
 
 
+def is_over(company: Company, date: datetime.date, now: datetime.datetime) -> bool:
+    """Whether a date that has ended is not the day to be run today: the company's last business date lies behind it."""
+    return date + datetime.timedelta(days=1) < now.astimezone(ZoneInfo(company.timezone)).date()
+
+
 def deliveries(company: Company, landing: Path, date: datetime.date) -> dict[str, Delivery]:
     """Source -> its delivery of the date as it lies there now."""
     return {name: look(landing, name, date, source.arrival) for name, source in company.sources.items()}

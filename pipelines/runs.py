@@ -13,6 +13,7 @@ from assets.company import Company
 from assets.costing.rule_files import load_rules
 from assets.errors import ConfigurationError, WhalecurveError
 from assets.ingest.raw import require_deliveries, source_dialects
+from pipelines import due
 from pipelines.builds import forget_builds
 from pipelines.event_log import quick_event_log
 from pipelines.resources import (
@@ -88,11 +89,12 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
     prepare_instance()
     workspace = Workspace.from_environment()
     job = defs.resolve_job_def(DAILY_RUN)
-    require_known(workspace.company(), first, last)
+    company = workspace.company()
+    require_known(company, first, last)
     days = [first + datetime.timedelta(days=offset) for offset in range((last - first).days + 1)]
-    require_deliveries(workspace.landing, list(workspace.company().sources), days)
+    require_deliveries(workspace.landing, list(company.sources), days)
     # A company folder or a key that cannot be used is refused before anything is read.
-    source_dialects(workspace.company(), workspace.company_folder)
+    source_dialects(company, workspace.company_folder)
     load_rules(workspace.company_folder)
     pseudonym_key()
     tags = {
@@ -100,6 +102,9 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
         ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
         ASSET_PARTITION_RANGE_END_TAG: last.isoformat(),
     }
+    if first == last:  # so that the sensor does not run the same deliveries again
+        arrived = due.day(company, first, due.deliveries(company, workspace.landing, first))
+        tags[due.DELIVERIES_TAG] = arrived.tag
     return _execute(job, tags, say)
 
 
