@@ -355,6 +355,29 @@ class Engine(_Strict):
     spark: SparkConnect | None = None
 
 
+ALERTS = ("failed_run", "blocked_release", "late_data", "drift")
+"""What somebody can be told of: a run that broke off, a release the gate refused, sources that are late, models that drift."""
+
+
+class _AlertTarget(_Strict):
+    on: tuple[Literal[ALERTS], ...] = Field(default=ALERTS, min_length=1)  # type: ignore[valid-type]
+    language: Literal["en", "zh"] = "en"
+
+
+class EmailAlert(_AlertTarget):
+    """Mail to people; the server is WHALECURVE_ALERT_<NAME>_URL, smtp://user:password@host:587 or smtps://..."""
+
+    kind: Literal["email"]
+    sender: str = Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$")
+    to: tuple[Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$")], ...] = Field(min_length=1)
+
+
+class WebhookAlert(_AlertTarget):
+    """A group's robot; its address is WHALECURVE_ALERT_<NAME>_URL, and _SECRET what DingTalk and Feishu sign with."""
+
+    kind: Literal["slack", "wecom", "dingtalk", "feishu"]
+
+
 class Schedule(_Strict):
     """When the business date that has ended is run, in the company's time zone, and what becomes of sources that are late then.
 
@@ -414,6 +437,7 @@ class Company(_Strict):
     engine: Engine = Engine()
     releases: Releases = Releases()
     schedule: Schedule = Schedule()
+    alerts: dict[Name, Annotated[EmailAlert | WebhookAlert, Field(discriminator="kind")]] = {}
 
     @field_validator("timezone")
     @classmethod

@@ -22,6 +22,7 @@ from assets.ingest import raw
 from assets.publish import release_asset
 from assets.publish.targets.asset import target_assets
 from pipelines import dbt, jobs, schedules, sensors
+from pipelines.alert_sensors import alert_sensors
 from pipelines.console import console
 from pipelines.resources import Workspace, business_dates, configure_environment
 from pipelines.writer import one_writer
@@ -73,7 +74,7 @@ def build_definitions() -> dg.Definitions:
         asset_checks=quality_gate.suite_checks(),
         jobs=[daily_run],  # type: ignore[list-item]
         schedules=[schedules.daily_schedule(daily_run, workspace.company())],
-        sensors=[sensors.delivery_sensor(daily_run)],
+        sensors=[sensors.delivery_sensor(daily_run), *alert_sensors(workspace.company())],
         resources={"workspace": workspace},
         loggers={"console": console},
         # One writer to the warehouse: steps run one after the other in the run's own process, which holds the data folder.

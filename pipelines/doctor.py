@@ -38,6 +38,7 @@ from pipelines.resources import (
     PROJECT_ROOT,
     PSEUDONYM_KEY_VARIABLE,
     Workspace,
+    alert_secrets,
     dagster_home,
     machine,
     pseudonym_key,
@@ -420,6 +421,14 @@ def secrets(company: Company, release: Release | None) -> list[Finding]:
             said = f"release target {name}: {target.path} cannot be written."
             found.append(
                 Finding(PROBLEM, "targets", said, "Mount the share, or give this account the right to write there.")
+            )
+    for name, alert in company.alerts.items():
+        address = alert_secrets(name)
+        schemes = ("smtp://", "smtps://") if alert.kind == "email" else ("https://", "http://")
+        if not (address.get("URL") or "").startswith(schemes):
+            said = f"alert {name} reaches nobody: {address.prefix}URL is not set to an address that begins with {schemes[0]}."
+            found.append(
+                Finding(PROBLEM, "secrets", said, "Set it in the environment of the command and of Dagster's daemon.")
             )
     return found or [Finding(OK, "secrets", "all that company.yml asks for is set.")]
 

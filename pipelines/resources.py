@@ -35,6 +35,7 @@ INSTANCE_VARIABLE = "WHALECURVE_INSTANCE"
 MACHINE_VARIABLE = "WHALECURVE_MACHINE"
 PULL_VARIABLES = "WHALECURVE_PULL_"
 TARGET_VARIABLES = "WHALECURVE_TARGET_"
+ALERT_VARIABLES = "WHALECURVE_ALERT_"
 DEFAULT_COMPANY = PROJECT_ROOT / "companies" / "demo"
 DEFAULT_DATA = PROJECT_ROOT / "data"
 
@@ -115,6 +116,13 @@ def target_secrets(target: str) -> Secrets:
     """What the environment says of one release target, WHALECURVE_TARGET_<NAME>_URL and the like. Kept nowhere else."""
     prefix = f"{TARGET_VARIABLES}{target.upper()}_"
     found = {name.removeprefix(prefix): value for name, value in os.environ.items() if name.startswith(prefix)}
+    return Secrets(prefix, {name: value for name, value in found.items() if value})
+
+
+def alert_secrets(alert: str) -> Secrets:
+    """What the environment says of one alert target, WHALECURVE_ALERT_<NAME>_URL and _SECRET. Kept nowhere else."""
+    prefix = f"{ALERT_VARIABLES}{alert.upper()}_"
+    found = {name: os.environ.get(prefix + name) for name in ("URL", "SECRET")}
     return Secrets(prefix, {name: value for name, value in found.items() if value})
 
 

@@ -13,7 +13,8 @@ from assets.company import Company
 from assets.costing.rule_files import load_rules
 from assets.errors import ConfigurationError, WhalecurveError
 from assets.ingest.raw import require_deliveries, source_dialects
-from pipelines import due
+from assets.publish.release import Release, current
+from pipelines import alerts, due
 from pipelines.builds import forget_builds
 from pipelines.event_log import quick_event_log
 from pipelines.resources import (
@@ -32,7 +33,6 @@ INSTANCES = Path(__file__).with_name("instances")
 LOCAL = "local"
 PID_TAG = "whalecurve/pid"
 DATA_TAG = "whalecurve/data"
-CHECK_FAILED = "DagsterAssetCheckFailedError"
 INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 INTERRUPTED_STATEMENT = "Query interrupted"
 SHOWN_DIFFERENCES = 12
@@ -139,19 +139,40 @@ def _execute(job: Any, tags: dict[str, str], say: Callable[[str], None], **selec
         warehouse_kept_open(),
         dg.DagsterInstance.get() as instance,
     ):
-        end_dead_runs(instance)
+        dead = end_dead_runs(instance)
+        before = current(Workspace.from_environment().releases)
         result = job.execute_in_process(
             instance=instance, tags=tags, run_config={"loggers": {"console": {}}}, raise_on_error=False, **selection
         )
-    if _interrupted(result):
+    interrupted = _interrupted(result)
+    _tell(dead, None if interrupted else result, before, say)
+    if interrupted:
         raise KeyboardInterrupt
     if not result.success:
         raise WhalecurveError(_failure(result))
     return str(result.run_id)
 
 
-def end_dead_runs(instance: Any) -> None:
-    """Mark the runs of dead commands as failed: after a kill they would stay 'started' for ever.
+def _tell(dead: list[Any], result: Any, before: Release | None, say: Callable[[str], None]) -> None:
+    """Alert whom company.yml names of dead runs and of this one (`result`, None where a person sees it end). Never raises."""
+    workspace = Workspace.from_environment()
+    try:
+        company = workspace.company()
+        if not company.alerts:
+            return
+        told = [alerts.Alert("failed_run", company.company, alerts.dates_of(run), (), run.run_id) for run in dead]
+        if result is not None and result.success:
+            made = current(workspace.releases)
+            told += alerts.of_release(company, result.dagster_run, made, before, late=True)
+        elif result is not None:
+            told.append(alerts.of_failure(company, result.dagster_run, result.all_events))
+        alerts.tell(company, told, say, datetime.datetime.now(datetime.UTC))
+    except Exception as error:  # the run has its own end; an alert must not give it another
+        say(f"No alert was sent: {type(error).__name__}.")
+
+
+def end_dead_runs(instance: Any) -> list[Any]:
+    """Mark the runs of dead commands as failed, and return them: after a kill they would stay 'started' for ever.
 
     To be called by the holder of `single_writer`: whoever holds that lock is alone, so every other command's run is
     dead. Its process id would prove less, since the system gives it to somebody else. Runs of other data folders, which
@@ -161,9 +182,14 @@ def end_dead_runs(instance: Any) -> None:
 
     here = str(data_folder())
     unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    for run in instance.get_runs(filters=unfinished):
-        if PID_TAG in run.tags and run.tags.get(DATA_TAG, here) == here:
-            instance.report_run_failed(run, "The run's process ended without a word, as after a kill or a power cut.")
+    dead = [
+        run
+        for run in instance.get_runs(filters=unfinished)
+        if PID_TAG in run.tags and run.tags.get(DATA_TAG, here) == here
+    ]
+    for run in dead:
+        instance.report_run_failed(run, "The run's process ended without a word, as after a kill or a power cut.")
+    return dead
 
 
 def require_known(company: Company, *days: datetime.date) -> None:
@@ -201,7 +227,7 @@ def _failure(result: Any) -> str:
             while error.cause is not None:
                 error = error.cause
             said = str(error.message).strip()
-            if error.cls_name == CHECK_FAILED:
+            if error.cls_name == alerts.CHECK_FAILED:
                 return f"The quality gate said no. The last release is untouched.\n{_said_no(result)}"
             if error.cls_name in _said_to_people(WhalecurveError):
                 said = said.partition(": ")[2]

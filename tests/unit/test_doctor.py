@@ -280,7 +280,10 @@ def test_secrets_that_company_yml_asks_for(workspace, monkeypatch, tmp_path):
     targets = (
         f"bi: {{kind: postgres}}, lake: {{kind: s3, bucket: abc}}, share: {{kind: folder, path: {tmp_path}/share}}"
     )
-    (workspace.company_folder / "company.yml").write_text(f"{pulled}releases: {{targets: {{{targets}}}}}\n")
+    alerts = "alerts: {ops: {kind: email, sender: a@example.org, to: [b@example.org]}, room: {kind: slack}}"
+    (workspace.company_folder / "company.yml").write_text(f"{pulled}releases: {{targets: {{{targets}}}}}\n{alerts}\n")
+    monkeypatch.setenv("WHALECURVE_ALERT_ROOM_URL", "https://hooks.example.org/hunter2")
+    monkeypatch.setenv("WHALECURVE_ALERT_OPS_URL", "https://hooks.example.org/hunter2")
     asks = load_company(workspace.company_folder)
     monkeypatch.setenv("WHALECURVE_TARGET_LAKE_ACCESS_KEY_ID", "hunter2")
     found = bad(doctor.secrets(asks, None))
@@ -288,6 +291,7 @@ def test_secrets_that_company_yml_asks_for(workspace, monkeypatch, tmp_path):
         "till is pulled, and WHALECURVE_PULL_TILL_... is not set.",
         "release target bi has no address: WHALECURVE_TARGET_BI_URL is not set.",
         "release target lake has half a key: of WHALECURVE_TARGET_LAKE_ACCESS_KEY_ID and _SECRET_ACCESS_KEY, one is set.",
+        "alert ops reaches nobody: WHALECURVE_ALERT_OPS_URL is not set to an address that begins with smtp://.",
     ]
     assert "hunter2" not in str(found)
     monkeypatch.setattr(doctor.os, "access", lambda *_: False)
