@@ -15,12 +15,14 @@ from assets.company import Company
 from assets.errors import DeliveryError
 from assets.ingest.arrivals import awaited
 from assets.ingest.contract import load_contract
-from assets.ingest.delivery import is_complete
+from assets.ingest.delivery import StorageFailed, is_complete, is_passing
 from assets.ingest.dialect import BUILT_IN, Dialect, load_dialect
 from assets.ingest.engine import Outcome, load_delivery, reading_connection
 from assets.yaml_files import shown_path
 from pipelines.resources import Workspace, owners
 
+RETRIES, SECONDS_BETWEEN = 3, 20
+"""How often a failing disk or share is asked again, and how long it is given to come back."""
 SHOWN = 12
 """Lines of a list worth reading in a log or a failure."""
 
@@ -166,10 +168,16 @@ def _raw_asset(entity: str, partitions: dg.DailyPartitionsDefinition) -> dg.Asse
                 for date in dates:
                     if (source, date) in unfinished:
                         continue  # what an earlier run read of it stays
-                    outcome = load_delivery(
-                        *(connection, workspace.landing, workspace.raw, source, dialect, entity, date),
-                        max_share=company.quarantine.max_share,
-                    )
+                    try:
+                        outcome = load_delivery(
+                            *(connection, workspace.landing, workspace.raw, source, dialect, entity, date),
+                            max_share=company.quarantine.max_share,
+                        )
+                    except (StorageFailed, OSError) as error:
+                        if not is_passing(error):
+                            raise
+                        # What was loaded is found unchanged by the next attempt. Bad data is refused at once: it stays bad.
+                        raise dg.RetryRequested(RETRIES, seconds_to_wait=SECONDS_BETWEEN) from error
                     outcomes.append(outcome)
                     _tell(context, outcome)
         return dg.MaterializeResult(metadata=_metadata(outcomes))
