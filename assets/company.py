@@ -134,6 +134,30 @@ class DatabasePull(_Strict):
 Pull = Annotated[SalesforcePull | DatabasePull, Field(discriminator="connector")]
 
 
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Arrival(_Strict):
+    """How a source tells that its delivery is complete, and for which days it delivers.
+
+    `complete`: `stable` when its files were the same at two looks, `control` when all that its control file names is there,
+    `marker` when a file named `marker` (a pattern) is. `weekdays` are those of the business dates it has a delivery for.
+    """
+
+    complete: Literal["stable", "control", "marker"] = "stable"
+    marker: str = Field(default="_SUCCESS", min_length=1, pattern=r"^[^/\\]+$")
+    weekdays: tuple[Literal[WEEKDAYS], ...] = WEEKDAYS  # type: ignore[valid-type]
+
+    def expects(self, date: datetime.date) -> bool:
+        """Whether the source delivers for this business date."""
+        return WEEKDAYS[date.weekday()] in self.weekdays
+
+    @property
+    def promise(self) -> str:
+        """What is missing of a delivery that has not said that it is complete."""
+        return f"no file {self.marker} yet" if self.complete == "marker" else "no control.csv with all its files yet"
+
+
 class Source(_Strict):
     """One system that delivers files to landing/<source>/<date>/; with `pull`, `whalecurve pull` fetches them from it.
 
@@ -141,6 +165,7 @@ class Source(_Strict):
     """
 
     dialect: Name
+    arrival: Arrival = Arrival()
     timezone: Annotated[str, BeforeValidator(_timezone)] | None = None
     currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
     pull: Pull | None = None
@@ -330,6 +355,50 @@ class Engine(_Strict):
     spark: SparkConnect | None = None
 
 
+ALERTS = ("failed_run", "blocked_release", "late_data", "drift")
+"""What somebody can be told of: a run that broke off, a release the gate refused, sources that are late, models that drift."""
+
+
+class _AlertTarget(_Strict):
+    on: tuple[Literal[ALERTS], ...] = Field(default=ALERTS, min_length=1)  # type: ignore[valid-type]
+    language: Literal["en", "zh"] = "en"
+
+
+class EmailAlert(_AlertTarget):
+    """Mail to people; the server is WHALECURVE_ALERT_<NAME>_URL, smtp://user:password@host:587 or smtps://..."""
+
+    kind: Literal["email"]
+    sender: str = Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$")
+    to: tuple[Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$")], ...] = Field(min_length=1)
+
+
+class WebhookAlert(_AlertTarget):
+    """A group's robot; its address is WHALECURVE_ALERT_<NAME>_URL, and _SECRET what DingTalk and Feishu sign with."""
+
+    kind: Literal["slack", "wecom", "dingtalk", "feishu"]
+
+
+class Schedule(_Strict):
+    """When the business date that has ended is run, in the company's time zone, and what becomes of sources that are late then.
+
+    `late: run` goes on without them, `late: wait` waits for them until `wait_until`; the release names who was late.
+    """
+
+    at: datetime.time = datetime.time.fromisoformat("05:00")
+    late: Literal["run", "wait"] = "run"
+    wait_until: datetime.time | None = None
+
+    @model_validator(mode="after")
+    def _waits_for_a_time(self) -> Schedule:
+        if (self.late == "wait") != (self.wait_until is not None):
+            raise ValueError('`late: wait` and `wait_until` go together: say until when to wait, such as "09:00"')
+        if self.wait_until is not None and self.wait_until <= self.at:
+            raise ValueError("wait_until must lie after `at`, on the same day")
+        if any(time and (time.second or time.microsecond or time.tzinfo) for time in (self.at, self.wait_until)):
+            raise ValueError('write times as "05:00": hours and minutes, in the company\'s time zone')
+        return self
+
+
 class Releases(_Strict):
     """How many releases are kept, and where they go besides the data folder."""
 
@@ -367,6 +436,8 @@ class Company(_Strict):
     privacy: Privacy = Privacy()
     engine: Engine = Engine()
     releases: Releases = Releases()
+    schedule: Schedule = Schedule()
+    alerts: dict[Name, Annotated[EmailAlert | WebhookAlert, Field(discriminator="kind")]] = {}
 
     @field_validator("timezone")
     @classmethod

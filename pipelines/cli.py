@@ -147,6 +147,11 @@ def _parser() -> argparse.ArgumentParser:
     forget.add_argument("--date", type=_date, help="date the register notes (default: the latest business date)")
     forget.add_argument("--yes", action="store_true", help="do it; without, nothing is changed")
     forget.add_argument("--dry-run", action="store_true", help="only say what would be touched (the default)")
+    command(
+        "doctor",
+        _doctor,
+        "Check installation, settings, disk, clock, landing, release and Dagster, and say what to do.",
+    )
     command("verify", _verify, "Check every file of the current release against its manifest.")
     return parser
 
@@ -199,7 +204,8 @@ def _demo(arguments: Arguments) -> None:
 def _pull(arguments: Arguments) -> None:
     from assets.ingest.pull import pull
     from assets.yaml_files import shown_path
-    from pipelines.runs import require_known, single_writer
+    from pipelines.runs import require_known
+    from pipelines.writer import single_writer
 
     workspace = Workspace.from_environment()
     company = workspace.company()
@@ -213,7 +219,7 @@ def _pull(arguments: Arguments) -> None:
         landing=workspace.landing,
         states=workspace.data / "pull",
         credentials=pull_credentials(arguments.source),
-        placing=lambda: single_writer(_say),
+        placing=lambda: single_writer(_say, "whalecurve pull"),
         say=_say,
     )
     folder = shown_path(workspace.landing / arguments.source / date.isoformat())
@@ -402,6 +408,15 @@ def _verify(arguments: Arguments) -> None:
     if problems:
         raise WhalecurveError("\n".join([f"Release {release.release_id} is not as it was published:", *problems]))
     print(f"Release {release.release_id}: every file is as it was published.")
+
+
+def _doctor(arguments: Arguments) -> None:
+    from pipelines.doctor import PROBLEM, examine, text
+
+    found = examine(Workspace.from_environment(), datetime.datetime.now(datetime.UTC))
+    print(text(found))
+    if any(finding.level == PROBLEM for finding in found):
+        raise SystemExit(1)
 
 
 def _ui(arguments: Arguments) -> None:

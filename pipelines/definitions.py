@@ -21,9 +21,11 @@ from assets.costing import rule_tables, service_charges
 from assets.ingest import raw
 from assets.publish import release_asset
 from assets.publish.targets.asset import target_assets
-from pipelines import dbt, jobs, schedules
+from pipelines import dbt, jobs, schedules, sensors
+from pipelines.alert_sensors import alert_sensors
 from pipelines.console import console
 from pipelines.resources import Workspace, business_dates, configure_environment
+from pipelines.writer import one_writer
 
 LAYERS = (
     "landing",
@@ -71,11 +73,12 @@ def build_definitions() -> dg.Definitions:
         ],
         asset_checks=quality_gate.suite_checks(),
         jobs=[daily_run],  # type: ignore[list-item]
-        schedules=[schedules.daily_schedule(daily_run)],  # type: ignore[list-item]
+        schedules=[schedules.daily_schedule(daily_run, workspace.company())],
+        sensors=[sensors.delivery_sensor(daily_run), *alert_sensors(workspace.company())],
         resources={"workspace": workspace},
-        # One writer to the warehouse: steps run one after the other in the run's own process.
         loggers={"console": console},
-        executor=dg.in_process_executor,
+        # One writer to the warehouse: steps run one after the other in the run's own process, which holds the data folder.
+        executor=one_writer,
     )
 
 

@@ -42,7 +42,8 @@ from assets.ingest.person import Person, delivered_files, find, left_in_clear
 from assets.ingest.sql import identifier, literal
 from assets.publish.release import Release, current, erase, releases
 from pipelines.resources import Workspace
-from pipelines.runs import rebuild, single_writer
+from pipelines.runs import rebuild
+from pipelines.writer import single_writer
 
 SHOWN = 12
 LOGS = ("dagster", "dbt", "logs")
@@ -90,7 +91,7 @@ def forget(
     `on` is the date the register notes (default: the latest business date of the raw layer). Raises WhalecurveError when
     nobody or several people are meant, or when no clean release can be published.
     """
-    with single_writer(say), reading_connection() as connection:
+    with single_writer(say, "whalecurve forget"), reading_connection() as connection:
         register = load_register(workspace.raw) or new_register()
         person = (
             None if TOKEN.fullmatch(who) else find(connection, workspace.raw, who, source, workspace.warehouse_path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,8 +32,10 @@ EXPECTATIONS = PROJECT_ROOT / "expectations"
 COMPANY_VARIABLE = "WHALECURVE_COMPANY"
 DATA_VARIABLE = "WHALECURVE_DATA"
 INSTANCE_VARIABLE = "WHALECURVE_INSTANCE"
+MACHINE_VARIABLE = "WHALECURVE_MACHINE"
 PULL_VARIABLES = "WHALECURVE_PULL_"
 TARGET_VARIABLES = "WHALECURVE_TARGET_"
+ALERT_VARIABLES = "WHALECURVE_ALERT_"
 DEFAULT_COMPANY = PROJECT_ROOT / "companies" / "demo"
 DEFAULT_DATA = PROJECT_ROOT / "data"
 
@@ -66,6 +69,11 @@ def dagster_home() -> Path:
 def instance_choice() -> str | None:
     """Which Dagster instance the environment asks for: a name in pipelines/instances, or the path of a dagster.yaml."""
     return os.environ.get(INSTANCE_VARIABLE) or None
+
+
+def machine() -> str:
+    """What this machine is called where a data folder says who writes to it: its host name, unless the environment names it."""
+    return os.environ.get(MACHINE_VARIABLE) or socket.gethostname()
 
 
 def pseudonym_key() -> bytes | None:
@@ -108,6 +116,13 @@ def target_secrets(target: str) -> Secrets:
     """What the environment says of one release target, WHALECURVE_TARGET_<NAME>_URL and the like. Kept nowhere else."""
     prefix = f"{TARGET_VARIABLES}{target.upper()}_"
     found = {name.removeprefix(prefix): value for name, value in os.environ.items() if name.startswith(prefix)}
+    return Secrets(prefix, {name: value for name, value in found.items() if value})
+
+
+def alert_secrets(alert: str) -> Secrets:
+    """What the environment says of one alert target, WHALECURVE_ALERT_<NAME>_URL and _SECRET. Kept nowhere else."""
+    prefix = f"{ALERT_VARIABLES}{alert.upper()}_"
+    found = {name: os.environ.get(prefix + name) for name in ("URL", "SECRET")}
     return Secrets(prefix, {name: value for name, value in found.items() if value})
 
 

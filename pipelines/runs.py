@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,8 @@ from assets.company import Company
 from assets.costing.rule_files import load_rules
 from assets.errors import ConfigurationError, WhalecurveError
 from assets.ingest.raw import require_deliveries, source_dialects
+from assets.publish.release import Release, current
+from pipelines import alerts, due
 from pipelines.builds import forget_builds
 from pipelines.event_log import quick_event_log
 from pipelines.resources import (
@@ -27,12 +27,12 @@ from pipelines.resources import (
     pseudonym_key,
     warehouse_kept_open,
 )
+from pipelines.writer import single_writer
 
 INSTANCES = Path(__file__).with_name("instances")
 LOCAL = "local"
 PID_TAG = "whalecurve/pid"
 DATA_TAG = "whalecurve/data"
-CHECK_FAILED = "DagsterAssetCheckFailedError"
 INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 INTERRUPTED_STATEMENT = "Query interrupted"
 SHOWN_DIFFERENCES = 12
@@ -89,11 +89,12 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
     prepare_instance()
     workspace = Workspace.from_environment()
     job = defs.resolve_job_def(DAILY_RUN)
-    require_known(workspace.company(), first, last)
+    company = workspace.company()
+    require_known(company, first, last)
     days = [first + datetime.timedelta(days=offset) for offset in range((last - first).days + 1)]
-    require_deliveries(workspace.landing, list(workspace.company().sources), days)
+    require_deliveries(workspace.landing, list(company.sources), days)
     # A company folder or a key that cannot be used is refused before anything is read.
-    source_dialects(workspace.company(), workspace.company_folder)
+    source_dialects(company, workspace.company_folder)
     load_rules(workspace.company_folder)
     pseudonym_key()
     tags = {
@@ -101,6 +102,9 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
         ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
         ASSET_PARTITION_RANGE_END_TAG: last.isoformat(),
     }
+    if first == last:  # so that the sensor does not run the same deliveries again
+        arrived = due.day(company, first, due.deliveries(company, workspace.landing, first))
+        tags[due.DELIVERIES_TAG] = arrived.tag
     return _execute(job, tags, say)
 
 
@@ -113,7 +117,7 @@ def rebuild(*, say: Callable[[str], None]) -> str:
     from pipelines.jobs import DAILY_RUN
 
     prepare_instance()
-    with single_writer(say), Workspace.from_environment().warehouse() as connection:
+    with single_writer(say, "whalecurve rebuild"), Workspace.from_environment().warehouse() as connection:
         forget_builds(connection)
     job = defs.resolve_job_def(DAILY_RUN)
     read = ("landing", "raw")
@@ -129,36 +133,46 @@ def _owner() -> dict[str, str]:
 def _execute(job: Any, tags: dict[str, str], say: Callable[[str], None], **selection: Any) -> str:
     import dagster as dg
 
-    with single_writer(say), quick_event_log(), warehouse_kept_open(), dg.DagsterInstance.get() as instance:
-        end_dead_runs(instance)
+    with (
+        single_writer(say, "whalecurve run"),
+        quick_event_log(),
+        warehouse_kept_open(),
+        dg.DagsterInstance.get() as instance,
+    ):
+        dead = end_dead_runs(instance)
+        before = current(Workspace.from_environment().releases)
         result = job.execute_in_process(
             instance=instance, tags=tags, run_config={"loggers": {"console": {}}}, raise_on_error=False, **selection
         )
-    if _interrupted(result):
+    interrupted = _interrupted(result)
+    _tell(dead, None if interrupted else result, before, say)
+    if interrupted:
         raise KeyboardInterrupt
     if not result.success:
         raise WhalecurveError(_failure(result))
     return str(result.run_id)
 
 
-@contextlib.contextmanager
-def single_writer(say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the data folder's lock; a second command waits here instead of failing at the warehouse's own lock.
+def _tell(dead: list[Any], result: Any, before: Release | None, say: Callable[[str], None]) -> None:
+    """Alert whom company.yml names of dead runs and of this one (`result`, None where a person sees it end). Never raises."""
+    workspace = Workspace.from_environment()
+    try:
+        company = workspace.company()
+        if not company.alerts:
+            return
+        told = [alerts.Alert("failed_run", company.company, alerts.dates_of(run), (), run.run_id) for run in dead]
+        if result is not None and result.success:
+            made = current(workspace.releases)
+            told += alerts.of_release(company, result.dagster_run, made, before, late=True)
+        elif result is not None:
+            told.append(alerts.of_failure(company, result.dagster_run, result.all_events))
+        alerts.tell(company, told, say, datetime.datetime.now(datetime.UTC))
+    except Exception as error:  # the run has its own end; an alert must not give it another
+        say(f"No alert was sent: {type(error).__name__}.")
 
-    The lock is the operating system's: it ends with the process, however that ends.
-    """
-    data_folder().mkdir(parents=True, exist_ok=True)
-    with (data_folder() / ".run.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            say("Another run is using this data folder; waiting for it to end.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
-
-def end_dead_runs(instance: Any) -> None:
-    """Mark the runs of dead commands as failed: after a kill they would stay 'started' for ever.
+def end_dead_runs(instance: Any) -> list[Any]:
+    """Mark the runs of dead commands as failed, and return them: after a kill they would stay 'started' for ever.
 
     To be called by the holder of `single_writer`: whoever holds that lock is alone, so every other command's run is
     dead. Its process id would prove less, since the system gives it to somebody else. Runs of other data folders, which
@@ -168,9 +182,14 @@ def end_dead_runs(instance: Any) -> None:
 
     here = str(data_folder())
     unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    for run in instance.get_runs(filters=unfinished):
-        if PID_TAG in run.tags and run.tags.get(DATA_TAG, here) == here:
-            instance.report_run_failed(run, "The run's process ended without a word, as after a kill or a power cut.")
+    dead = [
+        run
+        for run in instance.get_runs(filters=unfinished)
+        if PID_TAG in run.tags and run.tags.get(DATA_TAG, here) == here
+    ]
+    for run in dead:
+        instance.report_run_failed(run, "The run's process ended without a word, as after a kill or a power cut.")
+    return dead
 
 
 def require_known(company: Company, *days: datetime.date) -> None:
@@ -208,7 +227,7 @@ def _failure(result: Any) -> str:
             while error.cause is not None:
                 error = error.cause
             said = str(error.message).strip()
-            if error.cls_name == CHECK_FAILED:
+            if error.cls_name == alerts.CHECK_FAILED:
                 return f"The quality gate said no. The last release is untouched.\n{_said_no(result)}"
             if error.cls_name in _said_to_people(WhalecurveError):
                 said = said.partition(": ")[2]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import errno
 import fnmatch
 import gzip
 import hashlib
@@ -46,6 +47,21 @@ CONTROL_FILE = "control.csv"
 
 _PATTERN_CHARACTERS = re.compile(r"[*?\[\]{}\\]")
 """What DuckDB takes for a pattern in the path of a file."""
+
+
+PASSING = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EIO", "ESTALE", "EAGAIN", "ETIMEDOUT", "ECONNRESET", "ECONNABORTED", "ENOTCONN", "EREMOTEIO", "EPROTO"),
+        *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENETRESET"),
+    )
+    if hasattr(errno, name)
+)
+"""Errors of a disk or a share that may be gone a moment later; that a file is not there, closed or malformed is none of them."""
+
+
+class StorageFailed(DeliveryError):
+    """A delivered file could not be read because its storage failed, and not for what is in it: reading again may help."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +170,17 @@ def _refuse_nested(path: Path, members: list[str], where: str) -> None:
         )
 
 
+def is_passing(error: BaseException) -> bool:
+    """Whether reading again may help."""
+    return isinstance(error, StorageFailed) or (isinstance(error, OSError) and error.errno in PASSING)
+
+
 def _unreadable(path: Path, where: str, error: OSError) -> DeliveryError:
+    if is_passing(error):
+        return StorageFailed(
+            f"{where}: {shown_name(path)} cannot be read ({error.strerror or error}): its disk or share failed. Look at that, "
+            "and run the date again. Nothing of it was taken."
+        )
     return DeliveryError(
         f"{where}: {shown_name(path)} cannot be read ({error.strerror or error}). It may have been taken away meanwhile, or "
         "belong to somebody else: deliver it again, readable for this account. Nothing of it was taken."
@@ -219,6 +245,8 @@ def _members(path: Path, where: str) -> list[str]:
             infos = [info for info in archive.infolist() if info.filename and not info.is_dir()]
             names = [_name(info) for info in infos]
     except (zipfile.BadZipFile, OSError, EOFError) as error:
+        if isinstance(error, OSError) and is_passing(error):
+            raise _unreadable(path, where, error) from None
         raise DeliveryError(
             f"{where}: {path.name} is not a readable zip ({error}). It may have been cut off: deliver it again. "
             "Nothing of it was taken."
@@ -278,6 +306,8 @@ def unpacked(delivered: DeliveredFile, scratch: Path, where: str) -> Path:
                 with archive.open(info) as member:
                     _copy(member, target, info.compress_size, delivered, where)
     except (zipfile.BadZipFile, EOFError, OSError, zlib.error, RuntimeError, NotImplementedError) as error:
+        if isinstance(error, OSError) and is_passing(error):
+            raise _unreadable(delivered.path, where, error) from None
         raise DeliveryError(
             f"{where}: {delivered.name} cannot be unpacked ({error}). It was cut off or is protected by a password: "
             "deliver it again, without one. Nothing of it was taken."

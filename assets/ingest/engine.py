@@ -25,7 +25,15 @@ from assets.ingest import storage, values
 from assets.ingest.compile import Compiled, compile_entity, required_labels
 from assets.ingest.contract import Entity, contract_hash, load_contract
 from assets.ingest.controls import quarantine_conflicts, refuse_wrong_totals
-from assets.ingest.delivery import CONTROL_FILE, DeliveredFile, candidates, delivered_files, refuse_changed
+from assets.ingest.delivery import (
+    CONTROL_FILE,
+    DeliveredFile,
+    StorageFailed,
+    candidates,
+    delivered_files,
+    is_passing,
+    refuse_changed,
+)
 from assets.ingest.dialect import Dialect, EntityMapping, Input, Reading, Strings
 from assets.ingest.erasure import redacted
 from assets.ingest.reading import Frame, Opener, folded
@@ -246,7 +254,8 @@ def read_delivery(
             try:
                 read.open_files()
             except OSError as error:
-                raise DeliveryError(
+                kind = StorageFailed if is_passing(error) else DeliveryError
+                raise kind(
                     f"{delivery.where}: the files of {delivery.entity} cannot be read ({error}). One may have been taken away "
                     "meanwhile, or the disk be full: run the date again. Nothing of it was taken."
                 ) from None

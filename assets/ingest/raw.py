@@ -6,20 +6,23 @@ date. The reading itself is `engine.py`; how each system writes is in the dialec
 
 import datetime
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import dagster as dg
 
 from assets.company import Company
 from assets.errors import DeliveryError
+from assets.ingest.arrivals import awaited
 from assets.ingest.contract import load_contract
-from assets.ingest.delivery import is_complete
+from assets.ingest.delivery import StorageFailed, is_complete, is_passing
 from assets.ingest.dialect import BUILT_IN, Dialect, load_dialect
 from assets.ingest.engine import Outcome, load_delivery, reading_connection
 from assets.yaml_files import shown_path
 from pipelines.resources import Workspace, owners
 
+RETRIES, SECONDS_BETWEEN = 3, 20
+"""How often a failing disk or share is asked again, and how long it is given to come back."""
 SHOWN = 12
 """Lines of a list worth reading in a log or a failure."""
 
@@ -97,6 +100,10 @@ def landing_assets(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         sources = list(workspace.company().sources)
         dates = partition_dates(context)
         missing = require_deliveries(workspace.landing, sources, dates)
+        unfinished = awaited(workspace.company(), workspace.landing, sources, dates)
+        _refuse_nothing_but(unfinished, workspace.landing, sources, dates)
+        for (source, date), lacking in unfinished.items():
+            context.log.warning(f"{source}, {date}: not complete ({lacking}); going on without it.")
         for source, absent in missing.items():
             context.log.warning(f"{source} delivered nothing for {', '.join(absent[:SHOWN])}; going on without it.")
         folders = [workspace.landing / source / date.isoformat() for source in sources for date in dates]
@@ -111,6 +118,24 @@ def landing_assets(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         )
 
     return deliveries
+
+
+def _refuse_nothing_but(
+    unfinished: Mapping[tuple[str, datetime.date], str],
+    landing: Path,
+    sources: Sequence[str],
+    dates: Sequence[datetime.date],
+) -> None:
+    """Raise DeliveryError when all that lies there for the dates waits for its source's word that it is complete."""
+    lying = {
+        (source, date) for source, found in delivered_dates(landing, sources).items() for date in found & set(dates)
+    }
+    if lying <= set(unfinished):
+        (source, date), lacking = next(iter(unfinished.items()))
+        raise DeliveryError(
+            f"{source}, {date}: the delivery is not complete ({lacking}), and no other lies there for the dates of this run. "
+            f"Wait for it, or say `arrival: {{complete: stable}}` for {source} in company.yml. Nothing was taken."
+        )
 
 
 def raw_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -138,11 +163,21 @@ def _raw_asset(entity: str, partitions: dg.DailyPartitionsDefinition) -> dg.Asse
             for source, dialect in source_dialects(company, workspace.company_folder).items():
                 if entity not in dialect.entities:
                     continue
-                for date in partition_dates(context):
-                    outcome = load_delivery(
-                        *(connection, workspace.landing, workspace.raw, source, dialect, entity, date),
-                        max_share=company.quarantine.max_share,
-                    )
+                dates = partition_dates(context)
+                unfinished = awaited(company, workspace.landing, [source], dates)
+                for date in dates:
+                    if (source, date) in unfinished:
+                        continue  # what an earlier run read of it stays
+                    try:
+                        outcome = load_delivery(
+                            *(connection, workspace.landing, workspace.raw, source, dialect, entity, date),
+                            max_share=company.quarantine.max_share,
+                        )
+                    except (StorageFailed, OSError) as error:
+                        if not is_passing(error):
+                            raise
+                        # What was loaded is found unchanged by the next attempt. Bad data is refused at once: it stays bad.
+                        raise dg.RetryRequested(RETRIES, seconds_to_wait=SECONDS_BETWEEN) from error
                     outcomes.append(outcome)
                     _tell(context, outcome)
         return dg.MaterializeResult(metadata=_metadata(outcomes))

@@ -26,7 +26,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,7 @@ def publish(
     published_at: str | None = None,
     privacy: Mapping[str, Any] | None = None,
     deliveries: str | None = None,
+    late_sources: Sequence[Mapping[str, Any]] = (),
 ) -> Release:
     """Publish the tables (name -> relation of `connection`) as one release and make it current.
 
@@ -116,8 +117,9 @@ def publish(
     content again gives the release that is there (`created` false). A release of an earlier date than the current one
     is kept beside it and does not become current: a backfill must not take readers back in time.
 
-    `company`, `run_id`, `git_sha`, `hashes` (name -> hash of company and rule files), `published_at` and `privacy` (which
-    personal columns are in clear, pseudonyms or withheld) are noted in the manifest of a release when it is first made.
+    `company`, `run_id`, `git_sha`, `hashes` (name -> hash of company and rule files), `published_at`, `privacy` (which
+    personal columns are in clear, pseudonyms or withheld) and `late_sources` (whose delivery for the date is missing) are
+    noted in the manifest of a release when it is first made.
     """
     releases.mkdir(parents=True, exist_ok=True)
     with only_publisher(releases):
@@ -147,6 +149,7 @@ def publish(
                     "hashes": dict(hashes),
                     "published_at": published_at,
                     "privacy": dict(privacy or {}),
+                    "late_sources": list(late_sources),
                     "duckdb": duckdb.__version__,
                     "contract": contract.declared()["version"],
                     "tables": described,

@@ -11,6 +11,7 @@ import duckdb
 
 from assets import advice, gate
 from assets.company import company_hash
+from assets.ingest.arrivals import late
 from assets.publish.lists import action_exports, action_lists, lists
 from assets.publish.privacy import key_changed, notes, privacy
 from assets.publish.release import DELIVERIES_RELATION, current, prune, publish
@@ -25,6 +26,8 @@ WHALE_CURVE = """
     where profit_level = 'operating_profit' and period = 'all'
     order by customer_rank
 """
+
+LAST_DELIVERIES = "select source, max(extract_date) from raw.file_registry group by source"
 
 
 @dg.asset(
@@ -46,6 +49,8 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     exports = action_exports(company, workspace.company_folder)
     with workspace.warehouse() as connection:
         noted = privacy(connection, company.privacy.publish, pseudonym_key())
+        read = dict(connection.execute(LAST_DELIVERIES).fetchall())
+        late_sources = late(company, read, as_of)
         published = publish(
             connection,
             workspace.releases,
@@ -57,12 +62,13 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
             tables=PUBLISHED,
             suites=gate.load_suites(EXPECTATIONS),
             required_checks=required_dbt_tests(json.loads(DBT_MANIFEST.read_text())),
-            report_html=render(connection),
+            report_html=render(connection, late=late_sources),
             lists=lists(connection) | action_lists(connection, exports, company.privacy.publish),
             # Noted for people; nothing is computed from it and the release id does not depend on it.
             published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             privacy=noted,
             deliveries=DELIVERIES_RELATION,
+            late_sources=late_sources,
         )
         advice.record(connection, workspace.data, as_of)
         plot = _whale_curve_plot(connection)
@@ -80,6 +86,7 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
             "dagster/row_count": sum(table["rows"] for table in tables.values()),
             "rows": dg.MetadataValue.json({name: table["rows"] for name, table in tables.items()}),
             "pruned_releases": len(removed),
+            "late_sources": dg.MetadataValue.json(late_sources),
             "privacy": dg.MetadataValue.json({**noted, "notes": notes(noted)}),
             "whale_curve": dg.MetadataValue.md(f"![whale curve](data:image/png;base64,{plot})"),
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,13 @@ TWELVE_MONTHS = """
 Row = dict[str, Any]
 
 
-def render(connection: duckdb.DuckDBPyConnection, *, language: str = "en") -> str:
+def render(
+    connection: duckdb.DuckDBPyConnection, *, language: str = "en", late: Sequence[Mapping[str, Any]] = ()
+) -> str:
     """The report of what the warehouse holds now, as one HTML page in `language` ('en' or 'zh').
 
-    Amounts are in base currency over the as-of month and the eleven before it.
+    Amounts are in base currency over the as-of month and the eleven before it. `late` are the sources whose delivery for the
+    date is missing (source, last_delivery): the page names them.
     """
     import jinja2
     import yaml
@@ -77,6 +80,7 @@ def render(connection: duckdb.DuckDBPyConnection, *, language: str = "en") -> st
         css=Markup((HERE / "report.css").read_text(encoding="utf-8")),
         company=company,
         as_of=as_of.isoformat(),
+        late=late,
         six=_six_numbers(connection),
         whale=whale,
         identity=_identity(connection, as_of, labels),

@@ -6,6 +6,7 @@ Read from the published tables only, so that what is printed is what every other
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def summary(releases: Path) -> str:
             _ledger(connection),
             _warnings(connection),
             _unconverted(connection),
+            _late(require_current(releases).manifest.get("late_sources", [])),
             "\n".join(notes(require_current(releases).manifest.get("privacy", {}))),
             f"Release   {_shown(folder)}\nReport    {_shown(folder / 'report.html')}",
         ]
@@ -215,6 +217,15 @@ def _unconverted(connection: duckdb.DuckDBPyConnection) -> str:
         f"LEFT OUT  {count:,} {entity} rows of {source} from {first} to {last}, {amount:,.2f} {currency or ''} in all: {reason}."
         for entity, source, currency, reason, count, amount, first, last in rows
     )
+
+
+def _late(sources: Sequence[Mapping[str, str | None]]) -> str:
+    """Sources that should have delivered for the date of the release and have not."""
+    said = []
+    for one in sources:
+        last = f"its last delivery was for {one['last_delivery']}" if one["last_delivery"] else "it has never delivered"
+        said.append(f"LATE      {one['source']} is missing: {last}. When it comes, run the date again.")
+    return "\n".join(said)
 
 
 def _padded(text: str, width: int) -> str:

@@ -122,8 +122,11 @@ def test_the_schedule_runs_yesterday_in_the_company_s_time_zone(location, tmp_pa
     assert schedule.job_name == DAILY_RUN
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED, "nothing runs before somebody turns it on"
     tick = datetime.datetime(2026, 6, 19, 5, tzinfo=ZoneInfo("America/New_York"))
-    context = dg.build_schedule_context(scheduled_execution_time=tick, repository_def=defs.get_repository_def())
-    (request,) = schedule.evaluate_tick(context).run_requests
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        context = dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=tick, repository_def=defs.get_repository_def()
+        )
+        (request,) = schedule.evaluate_tick(context).run_requests
     assert request.partition_key == "2026-06-18"
 
 

@@ -32,6 +32,7 @@ SAID_BY_THE_ENVIRONMENT = {
     "WHALECURVE_IMAGE": "registry.example/whalecurve:1",
     "WHALECURVE_KUBERNETES_NAMESPACE": "analytics",
     "WHALECURVE_SERVICE_ACCOUNT": "whalecurve",
+    "WHALECURVE_MACHINE": "cluster",
     "WHALECURVE_CELERY_BROKER": "memory://",
     "WHALECURVE_CELERY_BACKEND": "cache+memory://",
 }

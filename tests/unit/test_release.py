@@ -67,7 +67,8 @@ def leftovers(folder):
 
 def test_a_release_holds_every_table_twice_and_says_what_it_was_made_of(warehouse, tmp_path):
     connection, suites = warehouse
-    made = publish(connection, suites, tmp_path, published_at="2026-07-01T04:00:00Z")
+    late = [{"source": "till", "last_delivery": None}]
+    made = publish(connection, suites, tmp_path, published_at="2026-07-01T04:00:00Z", late_sources=late)
     assert made.created
     assert made.is_current
     assert release.verify(made.path) == []
@@ -79,6 +80,7 @@ def test_a_release_holds_every_table_twice_and_says_what_it_was_made_of(warehous
     assert (manifest["as_of_date"], manifest["run_id"], manifest["git_sha"]) == ("2026-06-30", "run-1", "abc")
     assert manifest["hashes"] == {"company.yml": "123"}
     assert manifest["published_at"] == "2026-07-01T04:00:00Z"
+    assert manifest["late_sources"] == late
     assert set(manifest["tables"]) == {*RELATIONS, "data_quality"}
     with duckdb.connect(str(made.path / "whalecurve.duckdb"), read_only=True) as database:
         for table, relation in RELATIONS.items():

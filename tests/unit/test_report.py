@@ -281,3 +281,15 @@ def test_the_churn_list_says_when_it_is_a_rule_of_thumb(warehouse):
     assert rule not in Page(report.render(warehouse)).text
     warehouse.execute("update analytics.churn_risk set model = 'silence_ratio'")
     assert rule in Page(report.render(warehouse)).text
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "till_7 is late: last delivery none."), ("zh", "till_7 数据未到")]
+)
+def test_a_source_that_is_late_is_named(warehouse, language, said):
+    late = [{"source": "till_7", "last_delivery": None}, {"source": "<b>x", "last_delivery": "2026-06-28"}]
+    html = report.render(warehouse, language=language, late=late)
+    assert said in html
+    assert "<b>x" not in html
+    assert "2026-06-28" in html
+    assert "till_7" not in report.render(warehouse, language=language)

@@ -5,7 +5,7 @@ import dagster as dg
 from assets.company import Company
 from assets.errors import ConfigurationError
 from assets.publish.release import require_current
-from assets.publish.targets.delivery import deliver
+from assets.publish.targets.delivery import ReleaseDamaged, deliver
 from pipelines.resources import Workspace, owners, target_secrets
 
 
@@ -29,7 +29,7 @@ def _target_asset(name: str, kind: str) -> dg.AssetsDefinition:
         target = workspace.company().releases.targets[name]
         try:
             done = deliver(name, target, require_current(workspace.releases), target_secrets(name))
-        except ConfigurationError as error:
+        except (ConfigurationError, ReleaseDamaged) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         return dg.MaterializeResult(
             metadata={"release_id": done.release_id, "place": done.place, "release_before": done.was or "none"}

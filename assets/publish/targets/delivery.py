@@ -20,6 +20,10 @@ class TargetError(WhalecurveError):
     """A target could not be brought to a release: names the target and the reason. What readers had there, they have."""
 
 
+class ReleaseDamaged(TargetError):
+    """The release itself is not as it was published: no target can be brought to it, however often it is tried."""
+
+
 @dataclass(frozen=True)
 class Delivered:
     """What became of one target. `was` is the release readers found there before, None where there was none."""
@@ -62,7 +66,7 @@ def deliver(name: str, target: Target, release: Release, secrets: Secrets) -> De
     Raises TargetError or ConfigurationError naming the target; readers there then have what they had.
     """
     if problems := verify(release.path):
-        raise TargetError(
+        raise ReleaseDamaged(
             f"Target {name}: release {release.release_id} is damaged and was not delivered: {'; '.join(problems)}."
         )
     return _DELIVER[type(target)](name, target, release, secrets)
