@@ -114,7 +114,8 @@ class Suite:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check on one table: whether it passed, what was observed, and what that means."""
+    """One check on one table: whether it passed, what was observed, and what that means. `reads`: what else it looks at, as
+    published tables or relations; a check protects what is made from its table and from these."""
 
     check_name: str
     table: str
@@ -122,6 +123,7 @@ class CheckResult:
     passed: bool
     observed: str
     detail: str
+    reads: tuple[str, ...] = ()
 
 
 # Suites
@@ -680,6 +682,7 @@ def consistency(connection: duckdb.DuckDBPyConnection, relations: Mapping[str, s
                 passed=not broken,
                 observed=f"{len(broken)} breaches" + (f", such as {examples}" if broken else ""),
                 detail=f"{meaning} Tables: {', '.join(tables)}.",
+                reads=tables,
             )
         )
     return found

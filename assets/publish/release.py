@@ -26,7 +26,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,12 @@ DELIVERIES_RELATION = """(
 )"""
 """One row per delivered file that the release was made of: two releases can be asked what came between them."""
 QUALITY_RELATION = "(select * replace (as_of_date::date as as_of_date) from published_data_quality)"
+CIRCUMSTANCES = ("volume", "drift")
+"""Stages of the gate that say how a release stands beside earlier ones: not of its content, so not in its name."""
+CIRCUMSTANCES_BEGIN, CIRCUMSTANCES_END = "<!-- beside earlier releases -->", "<!-- as everywhere -->"
+"""The part of the report that shows them stands between these."""
+Comparisons = Callable[[duckdb.DuckDBPyConnection], Mapping[str, list[gate.CheckResult]]]
+Protected = Callable[[str, str, tuple[str, ...]], list[str]]
 BUILDING, DISCARDED = ".building-", ".discarded-"
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -100,19 +106,24 @@ def publish(
     tables: Mapping[str, str],
     suites: Mapping[str, gate.Suite],
     required_checks: Iterable[tuple[str, str, str]] = (),
-    report_html: str | None = None,
+    report_html: str | Callable[[pd.DataFrame], str] | None = None,
     lists: Mapping[str, pd.DataFrame] | None = None,
     published_at: str | None = None,
     privacy: Mapping[str, Any] | None = None,
     deliveries: str | None = None,
+    comparisons: Comparisons | None = None,
+    protected: Protected | None = None,
 ) -> Release:
     """Publish the tables (name -> relation of `connection`) as one release and make it current.
 
     The gate is asked here, in the transaction that also reads the tables: what is written is what was checked. Raises
     PublishRefused with the reasons when it says no; nothing is changed then. The table `data_quality` is added: every
-    result of the gate's ledger and of the identities between the tables. So is `deliveries`, from that relation, where given.
+    result of the gate's ledger, of the identities between the tables and of `comparisons` (stage -> results), each with the
+    tables that `protected` (check, table, what it reads) names. The report may be a function of it. So is `deliveries`,
+    from that relation, where given.
 
-    The release id depends on the as-of date and the content of tables, report and lists alone. Publishing the same
+    The release id depends on the as-of date and the content of tables, report and lists alone; how the release stands beside
+    earlier ones (CIRCUMSTANCES) is not content. Publishing the same
     content again gives the release that is there (`created` false). A release of an earlier date than the current one
     is kept beside it and does not become current: a backfill must not take readers back in time.
 
@@ -125,15 +136,20 @@ def publish(
         building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=releases))
         try:
             extra = {DELIVERIES: deliveries} if deliveries else {}
-            described, checks = _build_tables(connection, building, tables, extra, suites, required_checks, as_of)
-            if report_html is not None:
-                (building / "report.html").write_text(report_html, encoding="utf-8")
+            described, quality = _build_tables(
+                *(connection, building, tables, extra, suites, required_checks, as_of),
+                comparisons=comparisons or (lambda _: {}),
+                protected=protected or (lambda check, table, reads: sorted({table, *reads})),
+            )
+            report = report_html(quality) if callable(report_html) else report_html
+            if report is not None:
+                (building / "report.html").write_text(report, encoding="utf-8")
             for name, rows in (lists or {}).items():
                 (building / "lists").mkdir(exist_ok=True)
                 write_list(building / "lists" / f"{name}.csv", rows)
             (building / CHECKER).write_text(Path(checker.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-            files = _files(building)
-            release_id = _release_id(as_of, files)
+            named_by = _named_by(quality, report)
+            release_id = _release_id(as_of, _with_content(_files(building), named_by))
             final = releases / release_id
             created = not final.exists() or bool(verify(final))
             if created:
@@ -150,8 +166,8 @@ def publish(
                     "duckdb": duckdb.__version__,
                     "contract": contract.declared()["version"],
                     "tables": described,
-                    "files": _files(building),
-                    "checks": checks,
+                    "files": _with_content(_files(building), named_by),
+                    "checks": _listed(quality),
                 }
                 _write_durably(building / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
                 flush(building)
@@ -177,26 +193,30 @@ def _build_tables(
     suites: Mapping[str, gate.Suite],
     required_checks: Iterable[tuple[str, str, str]],
     as_of: datetime.date,
-) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """Ask the gate, write each table, read it back. Returns what the manifest says of the tables and the checks."""
+    *,
+    comparisons: Comparisons,
+    protected: Protected,
+) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+    """Ask the gate, write each table, read it back. Returns what the manifest says of the tables, and data_quality."""
     threads = connection.execute("select current_setting('threads')").fetchone()
     assert threads is not None
     connection.execute("begin transaction")
     try:
-        identities = gate.consistency(connection, tables)
+        computed = {gate.CONSISTENCY: gate.consistency(connection, tables), **comparisons(connection)}
         present = {table: gate.fingerprint(connection, relation) for table, relation in tables.items()}
         problems = gate.verify(
             connection, tables, suites=suites, as_of=as_of, required_checks=required_checks, fingerprints=present
         )
         problems += [
             f"{check.table}: {check.check_name} failed: {check.observed}. {check.detail}"
-            for check in identities
-            if not check.passed
+            for checks in computed.values()
+            for check in checks
+            if not check.passed and check.severity == "error"
         ]
         if problems:
             raise PublishRefused(problems)
 
-        quality = _data_quality(connection, identities, as_of)
+        quality = _data_quality(connection, computed, protected, as_of)
         connection.register("published_data_quality", quality)
         # One thread: with several, the rows of a file fall into groups by chance.
         connection.execute("set threads = 1")
@@ -205,8 +225,7 @@ def _build_tables(
             key = suites[table].key if table in suites else ()
             content = present.get(table) or gate.fingerprint(connection, relation)
             described[table] = _write_table(connection, relation, building / f"{table}.parquet", key, content)
-        checks = json.loads(quality.astype({"as_of_date": "str"}).to_json(orient="records"))
-        return described, checks
+        return described, quality
     finally:
         connection.execute("rollback")
         connection.execute(f"set threads = {int(threads[0])}")
@@ -214,27 +233,47 @@ def _build_tables(
 
 
 def _data_quality(
-    connection: duckdb.DuckDBPyConnection, identities: list[gate.CheckResult], as_of: datetime.date
+    connection: duckdb.DuckDBPyConnection,
+    computed: Mapping[str, list[gate.CheckResult]],
+    protected: Protected,
+    as_of: datetime.date,
 ) -> pd.DataFrame:
-    """One row per check, as of the release: the gate's ledger and the identities computed just now."""
+    """One row per check, as of the release: the gate's ledger and what was computed just now, by stage."""
     columns = [name for name in gate.LEDGER_COLUMNS if name != "fingerprint"]
-    computed = [
-        (
-            as_of,
-            gate.CONSISTENCY,
-            check.check_name,
-            check.table,
-            check.severity,
-            check.passed,
-            check.observed,
-            check.detail,
-        )
-        for check in identities
+    ledger = gate.results(connection)[columns]
+    rows = [(*row, ()) for row in ledger.itertuples(index=False, name=None)]
+    rows += [
+        (as_of, stage, *(getattr(check, name) for name in ("check_name", "table", *columns[4:])), check.reads)
+        for stage, checks in computed.items()
+        for check in checks
     ]
-    rows = gate.results(connection)[columns]
-    together = pd.concat([rows, pd.DataFrame(computed, columns=columns)]) if computed else rows
-    together = together.assign(as_of_date=pd.to_datetime(together["as_of_date"]).astype("datetime64[s]"))
+    together = pd.DataFrame(rows, columns=[*columns, "reads"]).astype({"passed": "bool"})
+    together = together.assign(
+        as_of_date=pd.to_datetime(together["as_of_date"]).astype("datetime64[s]"),
+        protects=[
+            ", ".join(protected(check, table, tuple(reads)))
+            for check, table, reads in zip(
+                together["check_name"], together["table_name"], together["reads"], strict=True
+            )
+        ],
+    ).drop(columns="reads")
     return together.sort_values(["stage", "table_name", "check_name"]).reset_index(drop=True)
+
+
+def _listed(quality: pd.DataFrame) -> list[dict[str, Any]]:
+    """data_quality as the manifest has it: which tables a check protects is said of those that did not pass."""
+    rows: list[dict[str, Any]] = json.loads(quality.astype({"as_of_date": "str"}).to_json(orient="records"))
+    return [{name: value for name, value in row.items() if name != "protects" or not row["passed"]} for row in rows]
+
+
+def _named_by(quality: pd.DataFrame, report: str | None) -> dict[str, str]:
+    """File -> hash of the part of it that is content, for the files that also show circumstances."""
+    content = quality[~quality["stage"].isin(CIRCUMSTANCES)].astype({"as_of_date": "str"}).to_json(orient="records")
+    found = {f"{DATA_QUALITY}.parquet": content}
+    if report is not None and CIRCUMSTANCES_BEGIN in report:
+        before, _, after = report.partition(CIRCUMSTANCES_BEGIN)
+        found["report.html"] = before + after.partition(CIRCUMSTANCES_END)[2]
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in found.items()}
 
 
 def _write_table(
@@ -334,6 +373,28 @@ def find(folder: Path, release_id: str | None) -> Release:
             f"{which} with {release_id!r} in {folder}. Name one of those listed by `whalecurve releases`."
         )
     return matching[0]
+
+
+def earlier(folder: Path, as_of: datetime.date) -> Release | None:
+    """The release that one as of `as_of` is compared with; None before the first.
+
+    It is the last one published of the latest date before; where there is none, the first one of that date itself, so that
+    publishing again is compared with the same. One that was rolled back from is no measure of anything.
+    """
+    if not folder.exists():
+        return None
+    order = {entry["release_id"]: position for position, entry in enumerate(_history(folder))}
+    left = set(order) - set(_trail(folder))
+    names = [path.name for path in folder.iterdir() if path.is_dir() and _is_release_name(path)]
+    known = sorted((name for name in names if name not in left), key=lambda name: (order.get(name, -1), name))
+    before = [name for name in known if name[:10] < as_of.isoformat()]
+    same = [name for name in known if name[:10] == as_of.isoformat()]
+    # Sorting is stable: within a date the order of publication stays.
+    for name in [*sorted(before, key=lambda name: name[:10])[::-1], *same]:
+        release = _release(folder, name)
+        if release.manifest.get("tables"):
+            return release
+    return None
 
 
 def rollback(folder: Path, release_id: str | None = None, *, run_id: str = "", at: str | None = None) -> Release:
@@ -502,13 +563,18 @@ def _is_release_name(path: Path) -> bool:
 # Files
 
 
+def _with_content(files: dict[str, dict[str, Any]], named_by: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The files, those that also show circumstances with the hash of their content beside that of their bytes."""
+    return {name: entry | ({"content": named_by[name]} if name in named_by else {}) for name, entry in files.items()}
+
+
 def _release_id(as_of: datetime.date, files: Mapping[str, Mapping[str, Any]]) -> str:
     """The as-of date and a hash of what was published. The database file is left out: it repeats the tables, and
     DuckDB does not promise the same bytes for the same rows."""
     content = hashlib.sha256(f"{as_of.isoformat()}\n".encode())
     for name, entry in sorted(files.items()):
         if name != DATABASE:
-            content.update(f"{entry['sha256']} {name}\n".encode())
+            content.update(f"{entry.get('content', entry['sha256'])} {name}\n".encode())
     return f"{as_of.isoformat()}-{content.hexdigest()[:12]}"
 
 

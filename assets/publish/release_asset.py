@@ -11,9 +11,11 @@ import duckdb
 
 from assets import advice, gate
 from assets.company import company_hash
+from assets.publish.comparisons import Now, compare
+from assets.publish.lineage import Lineage
 from assets.publish.lists import action_exports, action_lists, lists
 from assets.publish.privacy import key_changed, notes, privacy
-from assets.publish.release import DELIVERIES_RELATION, current, prune, publish
+from assets.publish.release import DELIVERIES_RELATION, current, earlier, prune, publish
 from assets.publish.report import render
 from assets.publish.tables import PUBLISHED, asset_key
 from assets.quality_gate import required_dbt_tests
@@ -43,6 +45,7 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     company = workspace.company()
     as_of = workspace.as_of()
     former = current(workspace.releases)
+    dbt_manifest = json.loads(DBT_MANIFEST.read_text())
     exports = action_exports(company, workspace.company_folder)
     with workspace.warehouse() as connection:
         noted = privacy(connection, company.privacy.publish, pseudonym_key())
@@ -56,13 +59,17 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
             hashes={"company": company_hash(workspace.company_folder)},
             tables=PUBLISHED,
             suites=gate.load_suites(EXPECTATIONS),
-            required_checks=required_dbt_tests(json.loads(DBT_MANIFEST.read_text())),
-            report_html=render(connection),
+            required_checks=required_dbt_tests(dbt_manifest),
+            report_html=lambda quality: render(connection, quality=quality),
             lists=lists(connection) | action_lists(connection, exports, company.privacy.publish),
             # Noted for people; nothing is computed from it and the release id does not depend on it.
             published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             privacy=noted,
             deliveries=DELIVERIES_RELATION,
+            comparisons=lambda connection: compare(
+                Now(connection, as_of, PUBLISHED), earlier(workspace.releases, as_of), company
+            ),
+            protected=Lineage(dbt_manifest).protected,
         )
         advice.record(connection, workspace.data, as_of)
         plot = _whale_curve_plot(connection)
