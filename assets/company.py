@@ -465,7 +465,20 @@ def load_company(folder: Path) -> Company:
 def company_hash(folder: Path) -> str:
     """Hash of all the company folder says (settings, playbook, dialects, costing rules, links): part of a release's manifest."""
     digest = hashlib.sha256()
-    parts = ("playbook.yml", "rfm.yml", "dialects/*.yml", "costing/*.csv", "customers/*.csv")
-    for path in sorted([folder / "company.yml", *(path for part in parts for path in folder.glob(part))]):
+    for path in _company_files(folder):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def company_hashes(folder: Path) -> dict[str, str]:
+    """{"company": hash of the whole folder} and the hash of each of its files: what changed can be named."""
+    files = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in _company_files(folder)
+    }
+    return {"company": company_hash(folder), **files}
+
+
+def _company_files(folder: Path) -> list[Path]:
+    parts = ("playbook.yml", "rfm.yml", "dialects/*.yml", "costing/*.csv", "customers/*.csv")
+    return sorted([folder / "company.yml", *(path for part in parts for path in folder.glob(part))])

@@ -7,10 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from assets import gate
+from assets.company import company_hashes
+from assets.publish.changes import changed_since
+from assets.publish.release import current
 from assets.publish.tables import PUBLISHED, asset_key
-from pipelines.resources import EXPECTATIONS, Workspace
+from pipelines.resources import EXPECTATIONS, NO_CHECKOUT, Workspace, git_commit
+
+CHANGED = "changed_since_the_last_release"
+"""Metadata of a check that said no."""
 
 DBT_TESTS = "dbt"
 """The stage under which dbt's tests are recorded."""
@@ -32,18 +39,31 @@ def _suite_check(table: str, suite: gate.Suite) -> dg.AssetChecksDefinition:
         as_of = workspace.as_of()
         with workspace.warehouse() as connection:
             results = gate.run(connection, {table: PUBLISHED[table]}, {table: suite}, as_of=as_of)
-        said_no = [result for result in results if not result.passed]
+            said_no = [result for result in results if not result.passed]
+            passed = not any(result.severity == "error" for result in said_no)
+            changed = "" if passed else since_last_release(connection, workspace)
         return dg.AssetCheckResult(
-            passed=not any(result.severity == "error" for result in said_no),
+            passed=passed,
             metadata={
                 "expectations": len(results),
                 "said_no": dg.MetadataValue.json(
                     {result.check_name: f"{result.severity}: {result.observed}. {result.detail}" for result in said_no}
                 ),
+                **({CHANGED: dg.MetadataValue.text(changed)} if changed else {}),
             },
         )
 
     return expectations
+
+
+def since_last_release(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> str:
+    """What came since the release readers have, for a person who reads why there is no new one."""
+    return changed_since(
+        connection,
+        current(workspace.releases),
+        hashes=company_hashes(workspace.company_folder),
+        git_sha=git_commit() or NO_CHECKOUT,
+    )
 
 
 def record_dbt_tests(build: str, tests: list[dict[str, Any]], workspace: Workspace) -> None:

@@ -65,13 +65,13 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 
 
 class PublishRefused(GateClosed):
-    """The gate said no. `problems` says why, one sentence each."""
+    """The gate said no. `problems` says why, one sentence each; `changed`, what came since the last release."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], changed: str = "") -> None:
         self.problems = problems
         super().__init__(
             f"Nothing was published: {len(problems)} problem{'s' if len(problems) > 1 else ''}.\n"
-            + "\n".join(f"- {problem}" for problem in problems)
+            + "\n".join([*(f"- {problem}" for problem in problems), *([changed] if changed else [])])
         )
 
 

@@ -219,6 +219,10 @@ def test_a_ledger_that_does_not_tie_publishes_nothing_and_says_what_differs(copi
         assert re.search(
             rf"2026-06 {check}: ledger [-\d,.]+, here [-\d,.]+, difference -?[1-9][\d,.]+ \(allowed 0.00\)", said
         )
+    since = said[said.index(f"Since release {two_days.release_id}, as of {SECOND}:") :].splitlines()
+    assert since[1].startswith("data    1 changed deliveries")
+    assert re.fullmatch(rf"  changed  ledger gl_entry {SECOND} GL_Detail\S+, \d+ rows and now \d+ rows", since[2]), since
+    assert since[3] == "rules   the same company folder"
     assert "Traceback" not in done.stderr
 
 
@@ -248,6 +252,7 @@ def test_publishing_cannot_be_run_around_the_gate(what, copied, three_days):
     assert not result.success
     error = result.failure_data_for_node("release__current").error
     assert "PublishRefused" in str(error)
+    assert f"Since release {three_days.release_id}" in str(error)
     assert {name: content for name, content in tree(company.data / "releases").items() if name != ".lock"} == {
         name: content for name, content in before.items() if name != ".lock"
     }

@@ -19,6 +19,7 @@ from assets import gate
 from assets.publish import contract
 from assets.publish.lineage import Lineage
 from assets.publish.tables import PUBLISHED, asset_key
+from assets.quality_gate import CHANGED
 from pipelines import definitions
 from pipelines.cli import main
 from pipelines.jobs import DAILY_RUN
@@ -263,6 +264,7 @@ def test_a_check_that_fails_stops_the_release(location, tmp_path, monkeypatch):
     (check,) = result.get_asset_check_evaluations()
     assert (check.asset_key, check.passed) == (RFM, False)
     assert list(check.metadata["said_no"].value) == ["impossible"]
+    assert "data    the same deliveries" in check.metadata[CHANGED].value
     assert not any(event.is_step_start and event.step_key == "release__current" for event in result.all_events)
 
 
