@@ -27,7 +27,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ import duckdb
 import pandas as pd
 
 from assets import gate
+from assets.approvals import Approval, Approvals, Failure
 from assets.errors import GateClosed, WhalecurveError
 from assets.publish import checker, contract
 
@@ -51,9 +52,15 @@ DELIVERIES_RELATION = """(
     from raw.file_registry
 )"""
 """One row per delivered file that the release was made of: two releases can be asked what came between them."""
-QUALITY_RELATION = "(select * replace (as_of_date::date as as_of_date) from published_data_quality)"
+QUALITY_RELATION = """(
+    select * replace (
+        as_of_date::date as as_of_date, approved_by::varchar as approved_by, approval_reason::varchar as approval_reason
+    )
+    from published_data_quality
+)"""
 CIRCUMSTANCES = ("volume", "drift")
-"""Stages of the gate that say how a release stands beside earlier ones: not of its content, so not in its name."""
+"""Stages of the gate that say how a release stands beside earlier ones: not of its content, so not in its name, unless
+somebody had to approve it."""
 CIRCUMSTANCES_BEGIN, CIRCUMSTANCES_END = "<!-- beside earlier releases -->", "<!-- as everywhere -->"
 """The part of the report that shows them stands between these."""
 Comparisons = Callable[[duckdb.DuckDBPyConnection], Mapping[str, list[gate.CheckResult]]]
@@ -113,6 +120,7 @@ def publish(
     deliveries: str | None = None,
     comparisons: Comparisons | None = None,
     protected: Protected | None = None,
+    approvals: Approvals | None = None,
 ) -> Release:
     """Publish the tables (name -> relation of `connection`) as one release and make it current.
 
@@ -121,6 +129,8 @@ def publish(
     result of the gate's ledger, of the identities between the tables and of `comparisons` (stage -> results), each with the
     tables that `protected` (check, table, what it reads) names. The report may be a function of it. So is `deliveries`,
     from that relation, where given.
+
+    A failure that `approvals` cover does not refuse; who approved it and why stands on `data_quality` and in the manifest.
 
     The release id depends on the as-of date and the content of tables, report and lists alone; how the release stands beside
     earlier ones (CIRCUMSTANCES) is not content. Publishing the same
@@ -140,6 +150,7 @@ def publish(
                 *(connection, building, tables, extra, suites, required_checks, as_of),
                 comparisons=comparisons or (lambda _: {}),
                 protected=protected or (lambda check, table, reads: sorted({table, *reads})),
+                approvals=approvals or Approvals((), suites, as_of),
             )
             report = report_html(quality) if callable(report_html) else report_html
             if report is not None:
@@ -168,6 +179,7 @@ def publish(
                     "tables": described,
                     "files": _with_content(_files(building), named_by),
                     "checks": _listed(quality),
+                    "approvals": _approvals(quality),
                 }
                 _write_durably(building / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
                 flush(building)
@@ -196,27 +208,34 @@ def _build_tables(
     *,
     comparisons: Comparisons,
     protected: Protected,
+    approvals: Approvals,
 ) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     """Ask the gate, write each table, read it back. Returns what the manifest says of the tables, and data_quality."""
     threads = connection.execute("select current_setting('threads')").fetchone()
     assert threads is not None
     connection.execute("begin transaction")
     try:
-        computed = {gate.CONSISTENCY: gate.consistency(connection, tables), **comparisons(connection)}
         present = {table: gate.fingerprint(connection, relation) for table, relation in tables.items()}
+        checks = _checks(connection, tables, {**tables, **extra}, comparisons)
+        checks = [replace(check, approval=approvals.of(check.failure) if check.failure else None) for check in checks]
+        approved = {check.failure for check in checks if check.approval}
         problems = gate.verify(
-            connection, tables, suites=suites, as_of=as_of, required_checks=required_checks, fingerprints=present
+            *(connection, tables),
+            suites=suites,
+            as_of=as_of,
+            required_checks=required_checks,
+            fingerprints=present,
+            is_approved=lambda row: failure_in_ledger(row) in approved,
         )
         problems += [
-            f"{check.table}: {check.check_name} failed: {check.observed}. {check.detail}"
-            for checks in computed.values()
+            f"{check.result.table}: {check.result.check_name} failed: {check.result.observed}. {check.result.detail}"
             for check in checks
-            if not check.passed and check.severity == "error"
+            if check.failure and not check.approval and check.recorded_as_of is None
         ]
         if problems:
             raise PublishRefused(problems)
 
-        quality = _data_quality(connection, computed, protected, as_of)
+        quality = _data_quality(checks, protected, as_of)
         connection.register("published_data_quality", quality)
         # One thread: with several, the rows of a file fall into groups by chance.
         connection.execute("set threads = 1")
@@ -232,43 +251,113 @@ def _build_tables(
         connection.unregister("published_data_quality")
 
 
-def _data_quality(
+@dataclass(frozen=True)
+class _Check:
+    """One result of the gate: from its ledger, or computed just now. `failure` where it would stop the release."""
+
+    stage: str
+    result: gate.CheckResult
+    recorded_as_of: Any
+    """None when computed just now."""
+    failure: Failure | None = None
+    approval: Approval | None = None
+
+
+def failure_in_ledger(row: Any) -> Failure:
+    """The failure that a row of the gate's ledger stands for."""
+    return Failure(row.stage, row.check_name, row.table_name, row.fingerprint, row.observed)
+
+
+def failures(
     connection: duckdb.DuckDBPyConnection,
-    computed: Mapping[str, list[gate.CheckResult]],
-    protected: Protected,
-    as_of: datetime.date,
-) -> pd.DataFrame:
-    """One row per check, as of the release: the gate's ledger and what was computed just now, by stage."""
-    columns = [name for name in gate.LEDGER_COLUMNS if name != "fingerprint"]
-    ledger = gate.results(connection)[columns]
-    rows = [(*row, ()) for row in ledger.itertuples(index=False, name=None)]
-    rows += [
-        (as_of, stage, *(getattr(check, name) for name in ("check_name", "table", *columns[4:])), check.reads)
-        for stage, checks in computed.items()
+    tables: Mapping[str, str],
+    comparisons: Comparisons,
+    deliveries: str = DELIVERIES_RELATION,
+) -> list[tuple[Failure, str]]:
+    """What would stop a release of the tables now, as far as checks were made, each with what it means."""
+    checks = _checks(connection, tables, {**tables, DELIVERIES: deliveries}, comparisons)
+    return [(check.failure, check.result.detail) for check in checks if check.failure]
+
+
+def _checks(
+    connection: duckdb.DuckDBPyConnection,
+    tables: Mapping[str, str],
+    relations: Mapping[str, str],
+    comparisons: Comparisons,
+) -> list[_Check]:
+    """The gate's ledger, the identities between the tables and the comparisons. `relations` are those to take the fingerprints
+    of, which say on what content a computed check was made."""
+    found = []
+    for row in gate.results(connection).itertuples(index=False):
+        values: Any = row
+        result = gate.CheckResult(
+            *(
+                values.check_name,
+                values.table_name,
+                values.severity,
+                bool(values.passed),
+                values.observed,
+                values.detail,
+            )
+        )
+        stops = not result.passed and result.severity == "error"
+        found.append(_Check(values.stage, result, values.as_of_date, failure_in_ledger(values) if stops else None))
+    for stage, results in {gate.CONSISTENCY: gate.consistency(connection, tables), **comparisons(connection)}.items():
+        for result in results:
+            failure = None
+            if not result.passed and result.severity == "error":
+                content = gate.fingerprint(connection, relations[result.table])
+                failure = Failure(stage, result.check_name, result.table, content, result.observed)
+            found.append(_Check(stage, result, None, failure))
+    return found
+
+
+def _data_quality(checks: list[_Check], protected: Protected, as_of: datetime.date) -> pd.DataFrame:
+    """One row per check, as of the release, with the tables it protects and who let the release out in spite of it."""
+    rows = [
+        {
+            "as_of_date": as_of if check.recorded_as_of is None else check.recorded_as_of,
+            "stage": check.stage,
+            "check_name": check.result.check_name,
+            "table_name": check.result.table,
+            "severity": check.result.severity,
+            "passed": check.result.passed,
+            "observed": check.result.observed,
+            "detail": check.result.detail,
+            "protects": ", ".join(protected(check.result.check_name, check.result.table, check.result.reads)),
+            "approved_by": check.approval.approved_by if check.approval else None,
+            "approval_reason": check.approval.reason if check.approval else None,
+        }
         for check in checks
     ]
-    together = pd.DataFrame(rows, columns=[*columns, "reads"]).astype({"passed": "bool"})
+    together = pd.DataFrame(rows)
     together = together.assign(
         as_of_date=pd.to_datetime(together["as_of_date"]).astype("datetime64[s]"),
-        protects=[
-            ", ".join(protected(check, table, tuple(reads)))
-            for check, table, reads in zip(
-                together["check_name"], together["table_name"], together["reads"], strict=True
-            )
-        ],
-    ).drop(columns="reads")
+        **{name: together[name].astype("string") for name in ("approved_by", "approval_reason")},
+    )
     return together.sort_values(["stage", "table_name", "check_name"]).reset_index(drop=True)
 
 
 def _listed(quality: pd.DataFrame) -> list[dict[str, Any]]:
     """data_quality as the manifest has it: which tables a check protects is said of those that did not pass."""
     rows: list[dict[str, Any]] = json.loads(quality.astype({"as_of_date": "str"}).to_json(orient="records"))
-    return [{name: value for name, value in row.items() if name != "protects" or not row["passed"]} for row in rows]
+    of_failures = ("protects", "approved_by", "approval_reason")
+    return [
+        {name: value for name, value in row.items() if name not in of_failures or not row["passed"]} for row in rows
+    ]
+
+
+def _approvals(quality: pd.DataFrame) -> list[dict[str, Any]]:
+    """The checks in spite of which the release was made, as the manifest has them."""
+    columns = ["stage", "check_name", "table_name", "observed", "approved_by", "approval_reason"]
+    rows: Any = quality[quality["approved_by"].notna()][columns].astype(str).to_dict("records")
+    return list(rows)
 
 
 def _named_by(quality: pd.DataFrame, report: str | None) -> dict[str, str]:
     """File -> hash of the part of it that is content, for the files that also show circumstances."""
-    content = quality[~quality["stage"].isin(CIRCUMSTANCES)].astype({"as_of_date": "str"}).to_json(orient="records")
+    is_content = ~quality["stage"].isin(CIRCUMSTANCES) | quality["approved_by"].notna()
+    content = quality[is_content].astype({"as_of_date": "str"}).to_json(orient="records")
     found = {f"{DATA_QUALITY}.parquet": content}
     if report is not None and CIRCUMSTANCES_BEGIN in report:
         before, _, after = report.partition(CIRCUMSTANCES_BEGIN)

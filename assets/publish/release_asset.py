@@ -10,15 +10,15 @@ import dagster as dg
 import duckdb
 
 from assets import advice, gate
+from assets.approvals import Approvals
 from assets.company import company_hashes
-from assets.publish.comparisons import Now, compare
 from assets.publish.lineage import Lineage
 from assets.publish.lists import action_exports, action_lists, lists
 from assets.publish.privacy import key_changed, notes, privacy
-from assets.publish.release import DELIVERIES_RELATION, PublishRefused, current, earlier, prune, publish
+from assets.publish.release import DELIVERIES_RELATION, PublishRefused, current, prune, publish
 from assets.publish.report import render
 from assets.publish.tables import PUBLISHED, asset_key
-from assets.quality_gate import required_dbt_tests, since_last_release
+from assets.quality_gate import comparisons, required_dbt_tests, since_last_release
 from pipelines.resources import DBT_MANIFEST, EXPECTATIONS, NO_CHECKOUT, Workspace, git_commit, owners, pseudonym_key
 
 WHALE_CURVE = """
@@ -45,6 +45,7 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     company = workspace.company()
     as_of = workspace.as_of()
     former = current(workspace.releases)
+    suites = gate.load_suites(EXPECTATIONS)
     dbt_manifest = json.loads(DBT_MANIFEST.read_text())
     exports = action_exports(company, workspace.company_folder)
     with workspace.warehouse() as connection:
@@ -59,7 +60,7 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
                 git_sha=git_commit() or NO_CHECKOUT,
                 hashes=company_hashes(workspace.company_folder),
                 tables=PUBLISHED,
-                suites=gate.load_suites(EXPECTATIONS),
+                suites=suites,
                 required_checks=required_dbt_tests(dbt_manifest),
                 report_html=lambda quality: render(connection, quality=quality),
                 lists=lists(connection) | action_lists(connection, exports, company.privacy.publish),
@@ -67,10 +68,9 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
                 published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 privacy=noted,
                 deliveries=DELIVERIES_RELATION,
-                comparisons=lambda connection: compare(
-                    Now(connection, as_of, PUBLISHED), earlier(workspace.releases, as_of), company
-                ),
+                comparisons=comparisons(workspace, as_of),
                 protected=Lineage(dbt_manifest).protected,
+                approvals=Approvals.read(workspace.data, suites, as_of),
             )
         except PublishRefused as refused:
             raise PublishRefused(refused.problems, since_last_release(connection, workspace)) from None
@@ -90,6 +90,7 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
             "dagster/row_count": sum(table["rows"] for table in tables.values()),
             "rows": dg.MetadataValue.json({name: table["rows"] for name, table in tables.items()}),
             "pruned_releases": len(removed),
+            "approvals": dg.MetadataValue.json(published.manifest.get("approvals", [])),
             "privacy": dg.MetadataValue.json({**noted, "notes": notes(noted)}),
             "whale_curve": dg.MetadataValue.md(f"![whale curve](data:image/png;base64,{plot})"),
         }

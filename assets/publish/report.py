@@ -26,7 +26,10 @@ MOST_POINTS = 300
 """Points drawn of a curve; more cannot be told apart on a screen, and a million customers must not make a page of
 twenty megabytes."""
 
-SHOWN_OF_A_CHECK = ["table_name", "check_name", "severity", "passed", "observed", "detail"]
+SHOWN_OF_A_CHECK = [
+    *("table_name", "check_name", "severity", "passed", "observed", "detail"),
+    *("approved_by", "approval_reason"),
+]
 
 TWELVE_MONTHS = """
     month > date_trunc('month', ?::date) - interval 12 month and month <= ?::date
@@ -329,6 +332,8 @@ def _reconciliation(connection: duckdb.DuckDBPyConnection) -> list[Row]:
 
 def _quality(checks: pd.DataFrame) -> Row:
     """The checks by table, those that did not pass, and apart from these how the release stands beside earlier ones."""
+    approvals = {name: checks.get(name, pd.Series(pd.NA, checks.index)) for name in ("approved_by", "approval_reason")}
+    checks = checks.assign(**{name: column.astype("string").fillna("") for name, column in approvals.items()})
     is_beside = checks["stage"].isin(CIRCUMSTANCES)
     ledger, beside = checks[~is_beside], checks[is_beside]
     tables = []

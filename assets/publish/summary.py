@@ -6,6 +6,7 @@ Read from the published tables only, so that what is printed is what every other
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def summary(releases: Path) -> str:
             _ledger(connection),
             _warnings(connection),
             _unconverted(connection),
+            _approvals(require_current(releases).manifest.get("approvals", [])),
             "\n".join(notes(require_current(releases).manifest.get("privacy", {}))),
             f"Release   {_shown(folder)}\nReport    {_shown(folder / 'report.html')}",
         ]
@@ -214,6 +216,15 @@ def _unconverted(connection: duckdb.DuckDBPyConnection) -> str:
     return "\n".join(
         f"LEFT OUT  {count:,} {entity} rows of {source} from {first} to {last}, {amount:,.2f} {currency or ''} in all: {reason}."
         for entity, source, currency, reason, count, amount, first, last in rows
+    )
+
+
+def _approvals(approvals: Sequence[Mapping[str, str]]) -> str:
+    """The checks that said no, and who let the release out in spite of them."""
+    return "\n".join(
+        f"APPROVED  {each['table_name']}, {each['check_name']}: {each['observed']}.\n"
+        f"          Released in spite of it by {each['approved_by']}: {each['approval_reason']}"
+        for each in approvals
     )
 
 
