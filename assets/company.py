@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from assets.analytics.kpi_catalogue import KPIS
 from assets.yaml_files import read_yaml, validated
@@ -161,7 +170,8 @@ class Arrival(_Strict):
 class Source(_Strict):
     """One system that delivers files to landing/<source>/<date>/; with `pull`, `whalecurve pull` fetches them from it.
 
-    `timezone` and `currency` are the source's own, where they differ from what its dialect says.
+    `timezone` and `currency` are the source's own, where they differ from what its dialect says. `late_after_days` and
+    `quiet_after_days`: how old its latest delivery, and the latest business event in what it delivered, may be at the as-of date.
     """
 
     dialect: Name
@@ -169,6 +179,8 @@ class Source(_Strict):
     timezone: Annotated[str, BeforeValidator(_timezone)] | None = None
     currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
     pull: Pull | None = None
+    late_after_days: int | None = Field(default=None, ge=0, le=3650)
+    quiet_after_days: int | None = Field(default=None, ge=0, le=3650)
 
 
 class Quarantine(_Strict):
@@ -334,6 +346,48 @@ class SparkConnect(_Strict):
     settings: dict[str, str] = {}
 
 
+class GateCheck(_Strict):
+    """What a failure of one of the gate's comparisons does: `error` stops the release, `warn` is shown."""
+
+    severity: Literal["error", "warn"] = "warn"
+
+
+class RowsCheck(GateCheck):
+    """By which share rows may become fewer (`drop`) or more (`jump`; 1 = twice as many)."""
+
+    drop: float = Field(ge=0, le=1)
+    jump: float = Field(ge=0)
+
+
+class MovementCheck(GateCheck):
+    """How far a figure may move; what it is a share of, the check says (assets/publish/comparisons.py)."""
+
+    tolerance: float = Field(ge=0)
+
+
+class Gate(_Strict):
+    """The gate's comparisons with what came before. All of them only warn unless the company says otherwise: nobody knows
+    what is usual in its first weeks."""
+
+    late_deliveries: GateCheck = GateCheck()
+    quiet_sources: GateCheck = GateCheck()
+    usual_rows: RowsCheck = RowsCheck(drop=0.5, jump=1.0)
+    delivered_rows: RowsCheck = RowsCheck(drop=0.05, jump=0.5)
+    table_rows: RowsCheck = RowsCheck(drop=0.2, jump=1.0)
+    closed_months_net_revenue: MovementCheck = MovementCheck(tolerance=0.005)
+    closed_months_operating_profit: MovementCheck = MovementCheck(tolerance=0.02)
+    active_customers: MovementCheck = MovementCheck(tolerance=0.1)
+    tier_shares: MovementCheck = MovementCheck(tolerance=0.1)
+    profit_distribution: MovementCheck = MovementCheck(tolerance=0.25)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _over_defaults(cls, value: object, info: ValidationInfo) -> object:
+        """What a company leaves out of a check stays as it is for everybody: a severity alone keeps the tolerances."""
+        default = cls.model_fields[str(info.field_name)].default
+        return {**default.model_dump(), **value} if isinstance(value, dict) else value
+
+
 class EmbeddedDuckDB(_Strict):
     """What DuckDB in the process may take; it writes to disk, beside the warehouse, what does not fit.
 
@@ -434,6 +488,7 @@ class Company(_Strict):
     referral_sources: tuple[str, ...] = ()
     matching: Matching = Matching()
     privacy: Privacy = Privacy()
+    gate: Gate = Gate()
     engine: Engine = Engine()
     releases: Releases = Releases()
     schedule: Schedule = Schedule()
@@ -481,7 +536,20 @@ def load_company(folder: Path) -> Company:
 def company_hash(folder: Path) -> str:
     """Hash of all the company folder says (settings, playbook, dialects, costing rules, links): part of a release's manifest."""
     digest = hashlib.sha256()
-    parts = ("playbook.yml", "rfm.yml", "dialects/*.yml", "costing/*.csv", "customers/*.csv")
-    for path in sorted([folder / "company.yml", *(path for part in parts for path in folder.glob(part))]):
+    for path in _company_files(folder):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def company_hashes(folder: Path) -> dict[str, str]:
+    """{"company": hash of the whole folder} and the hash of each of its files: what changed can be named."""
+    files = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in _company_files(folder)
+    }
+    return {"company": company_hash(folder), **files}
+
+
+def _company_files(folder: Path) -> list[Path]:
+    parts = ("playbook.yml", "rfm.yml", "dialects/*.yml", "costing/*.csv", "customers/*.csv")
+    return sorted([folder / "company.yml", *(path for part in parts for path in folder.glob(part))])

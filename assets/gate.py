@@ -20,7 +20,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,17 @@ class SuiteError(ConfigurationError):
 
 @dataclass(frozen=True)
 class Expectation:
-    """One expectation of a suite: a Great Expectations type with its arguments, how bad a failure is, and why."""
+    """One expectation of a suite: a Great Expectations type with its arguments, how bad a failure is, and why.
+
+    `is_approvable`: whether a person may let a release out in spite of it (`approvals.py`).
+    """
 
     check_name: str
     type: str
     kwargs: Mapping[str, Any]
     severity: str
     why: str
+    is_approvable: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,8 @@ class Suite:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check on one table: whether it passed, what was observed, and what that means."""
+    """One check on one table: whether it passed, what was observed, and what that means. `reads`: what else it looks at, as
+    published tables or relations; a check protects what is made from its table and from these."""
 
     check_name: str
     table: str
@@ -122,6 +127,7 @@ class CheckResult:
     passed: bool
     observed: str
     detail: str
+    reads: tuple[str, ...] = ()
 
 
 # Suites
@@ -178,12 +184,17 @@ def _load_expectation(file: Path, entry: Any) -> Expectation:
         )
     if not meta.get("why"):
         raise SuiteError(f'{file}: {expectation_type} does not say why; write "meta": {{"why": ...}}.')
+    if meta.get("approvable", False) not in (True, False):
+        raise SuiteError(
+            f"{file}: {expectation_type} is approvable {meta['approvable']!r}; write true or leave it out."
+        )
     return Expectation(
         check_name=meta.get("name") or _check_name(expectation_type, kwargs),
         type=expectation_type,
         kwargs=kwargs,
         severity=meta["severity"],
         why=meta["why"],
+        is_approvable=bool(meta.get("approvable", False)),
     )
 
 
@@ -513,13 +524,15 @@ def verify(
     as_of: datetime.date,
     required_checks: Iterable[tuple[str, str, str]] = (),
     fingerprints: Mapping[str, str] | None = None,
+    is_approved: Callable[[Any], bool] = lambda row: False,
 ) -> list[str]:
     """Why the tables (name -> relation) may not be published as of `as_of`: one sentence each, empty when they may.
 
     Every expectation of each table's suite must be recorded as passed, or failed with severity warn, for exactly the
     content the table has now. `required_checks` names further checks that must be there, as (stage, check name,
-    table); their table must be one of `required`. Any other failed error in the ledger refuses too. `fingerprints` are those
-    of the tables, where the caller has taken them in the same transaction.
+    table); their table must be one of `required`. Any other failed error in the ledger refuses too, but for those of which
+    `is_approved` is true: it is asked with the ledger's row (LEDGER_COLUMNS). `fingerprints` are those of the tables, where the
+    caller has taken them in the same transaction.
     """
     problems: list[str] = []
     if not required:
@@ -558,6 +571,8 @@ def verify(
                 "Run the quality gate again."
             )
     for row in ledger[~ledger["passed"] & (ledger["severity"] == "error")].itertuples(index=False):
+        if is_approved(row):
+            continue
         problems.append(f"{row.table_name}: {row.check_name} ({row.stage}) failed: {row.observed}. {row.detail}")
     return problems
 
@@ -680,6 +695,7 @@ def consistency(connection: duckdb.DuckDBPyConnection, relations: Mapping[str, s
                 passed=not broken,
                 observed=f"{len(broken)} breaches" + (f", such as {examples}" if broken else ""),
                 detail=f"{meaning} Tables: {', '.join(tables)}.",
+                reads=tables,
             )
         )
     return found

@@ -138,6 +138,18 @@ def _parser() -> argparse.ArgumentParser:
     rollback.add_argument("release", nargs="?", help="release id (default: the one before the current)")
     delivered = command("deliver", _deliver, "Bring the release targets of company.yml to the current release.")
     delivered.add_argument("target", nargs="?", help="a name below `releases: targets:` (default: all of them)")
+    approved = command(
+        "approve",
+        _approve,
+        "Let a release out in spite of a named check; who and why is published with it. Without a check: list what stops it.",
+    )
+    approved.add_argument("check", nargs="?", help="name of the check, as the gate's message has it")
+    approved.add_argument("--table", help="the table it was made on")
+    approved.add_argument("--reason", help="why it may be released all the same; published")
+    approved.add_argument("--by", metavar="NAME", help="who says so; published")
+    approved.add_argument(
+        "--as-of", type=_date, help="the release's date (default: the latest business date delivered)"
+    )
     forget = command(
         "forget", _forget, "Erase one person from raw layer, warehouse and releases; says what it touches before --yes."
     )
@@ -379,6 +391,22 @@ def _deliver(arguments: Arguments) -> None:
             print(f"{name}: {done.place} has {done.release_id} ({was}).")
     if failures:
         raise WhalecurveError("\n".join(failures))
+
+
+def _approve(arguments: Arguments) -> None:
+    from pipelines.approve import approve, stopping_text
+
+    workspace = Workspace.from_environment()
+    if arguments.check is None:
+        print(stopping_text(workspace))
+        return
+    for option in ("table", "reason", "by"):
+        if not (getattr(arguments, option) or "").strip():
+            _wrong_call(
+                f"approving {arguments.check} needs --{option}: an approval names its check and table, and says who and why"
+            )
+    asked = {"table": arguments.table, "reason": arguments.reason, "by": arguments.by, "as_of": arguments.as_of}
+    print(approve(workspace, arguments.check, **asked, say=_say))
 
 
 def _forget(arguments: Arguments) -> None:

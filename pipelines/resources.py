@@ -43,6 +43,9 @@ PSEUDONYM_KEY_VARIABLE = "WHALECURVE_PSEUDONYM_KEY"
 SHORTEST_KEY = 16
 SPARK_TOKEN_VARIABLE = "WHALECURVE_SPARK_TOKEN"
 
+NO_CHECKOUT = "not a git checkout"
+"""What a release notes for its code's commit where there is none."""
+
 QUIET = {
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",

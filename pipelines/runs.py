@@ -14,6 +14,7 @@ from assets.costing.rule_files import load_rules
 from assets.errors import ConfigurationError, WhalecurveError
 from assets.ingest.raw import require_deliveries, source_dialects
 from assets.publish.release import Release, current
+from assets.quality_gate import CHANGED, since_last_release
 from pipelines import alerts, due
 from pipelines.builds import forget_builds
 from pipelines.event_log import quick_event_log
@@ -36,6 +37,7 @@ DATA_TAG = "whalecurve/data"
 INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 INTERRUPTED_STATEMENT = "Query interrupted"
 SHOWN_DIFFERENCES = 12
+DBT_STEPS = ("dbt_pools", "dbt_marts", "dbt_overview")
 
 
 def prepare_instance() -> None:
@@ -229,6 +231,8 @@ def _failure(result: Any) -> str:
             said = str(error.message).strip()
             if error.cls_name == alerts.CHECK_FAILED:
                 return f"The quality gate said no. The last release is untouched.\n{_said_no(result)}"
+            if event.step_key in DBT_STEPS:
+                said += f"\n{_changed()}"
             if error.cls_name in _said_to_people(WhalecurveError):
                 said = said.partition(": ")[2]
             return f"The run stopped at {event.step_key.replace('__', '.')}. The last release is untouched.\n{said}"
@@ -236,8 +240,8 @@ def _failure(result: Any) -> str:
 
 
 def _said_no(result: Any) -> str:
-    """One line per expectation that closed the gate: table, check, what was observed and what that means."""
-    lines = []
+    """One line per expectation that closed the gate: table, check, what was observed and what that means. Then what changed."""
+    lines, changed = [], []
     for event in result.all_events:
         if event.event_type_value != "ASSET_CHECK_EVALUATION":
             continue
@@ -251,7 +255,16 @@ def _said_no(result: Any) -> str:
         lines += [f"- {table}, {name}: {text}" for name, text in errors.items()]
         if table == "marts.reconciliation":
             lines += _differences()
-    return "\n".join(lines)
+        if CHANGED in check.metadata:
+            changed = [str(check.metadata[CHANGED].value)]  # the same for all checks of a run
+    return "\n".join([*lines, *changed])
+
+
+def _changed() -> str:
+    """What came since the last release, where a step did not say it itself."""
+    workspace = Workspace.from_environment()
+    with workspace.warehouse(read_only=True) as connection:
+        return since_last_release(connection, workspace)
 
 
 def _differences() -> list[str]:

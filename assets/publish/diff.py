@@ -6,7 +6,7 @@ them. Not here: why a single amount is what it is (`explain`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +25,8 @@ WATERFALL = (
 """Column of customer_profitability, its name, and its sign in profit; the rest of profit is in customer_cost_lines."""
 
 SHOWN = 10
+WHOLE_FOLDER = "company"
+"""The name under which a manifest's `hashes` has the company folder as a whole; the other names are its files."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Difference:
     after: Release
     deliveries: tuple[tuple[str, str], ...]
     """(added, removed or changed; source, entity, date and file)"""
+    rules: tuple[tuple[str, str], ...]
+    """(added, removed or changed; file of the company folder)"""
     is_ruled_alike: bool
     is_programmed_alike: bool
     tables: tuple[tuple[str, int, int, int, int], ...]
@@ -75,14 +79,16 @@ def compare(releases: Path, before: str, after: str | None = None) -> Difference
             before=one,
             after=other,
             deliveries=tuple(_deliveries(connection, one, other)),
-            is_ruled_alike=one.manifest["hashes"] == other.manifest["hashes"],
+            rules=tuple(rule_changes(one.manifest["hashes"], other.manifest["hashes"])),
+            is_ruled_alike=_is_ruled_alike(one.manifest["hashes"], other.manifest["hashes"]),
             is_programmed_alike=one.manifest["git_sha"] == other.manifest["git_sha"],
             tables=tuple(tables),
             moved=tuple(_moved(connection, one, other)),
         )
 
 
-def _file(release: Release, table: str) -> str:
+def file_of(release: Release, table: str) -> str:
+    """SQL that reads a table of a release. Raises ReleaseError when it has none."""
     path = release.path / f"{table}.parquet"
     if not path.is_file():
         raise ReleaseError(
@@ -100,7 +106,7 @@ def _rows_that_differ(
         return tuple(int(each["rows"]) if each else 0 for each in described)  # type: ignore[return-value]
     if described[0]["sha256"] == described[1]["sha256"]:
         return 0, 0
-    before, after = _file(one, table), _file(other, table)
+    before, after = file_of(one, table), file_of(other, table)
     row: Any = connection.execute(
         f"select (select count(*) from (from {before} except all from {after})), "
         f"(select count(*) from (from {after} except all from {before}))"
@@ -111,17 +117,62 @@ def _rows_that_differ(
 def _deliveries(connection: duckdb.DuckDBPyConnection, one: Release, other: Release) -> list[tuple[str, str]]:
     if not all(DELIVERIES in release.manifest["tables"] for release in (one, other)):
         return []
+    rows = delivered_between(connection, file_of(one, DELIVERIES), file_of(other, DELIVERIES))
+    return [(what, f"{source} {entity} {date} {file}") for what, source, entity, date, file, *_ in rows]
+
+
+def delivered_between(connection: duckdb.DuckDBPyConnection, before: str, after: str) -> list[tuple[Any, ...]]:
+    """(added, removed or changed; source, entity, date, file; rows of its load before and after) of each file that differs
+    between two relations like the table `deliveries`."""
     return connection.execute(
         f"""
         select
             case when before.sha256 is null then 'added' when after.sha256 is null then 'removed' else 'changed' end as what,
-            concat_ws(' ', source_instance, entity, extract_date, file_name)
-        from {_file(one, DELIVERIES)} as before
-        full join {_file(other, DELIVERIES)} as after using (source_instance, entity, extract_date, file_name)
+            source_instance, entity, extract_date, file_name, before.rows_in, after.rows_in
+        from {before} as before
+        full join {after} as after using (source_instance, entity, extract_date, file_name)
         where (before.sha256, before.load_id) is distinct from (after.sha256, after.load_id)
-        order by extract_date, source_instance, entity, file_name
+        order by extract_date, source_instance, entity, what, file_name
         """
     ).fetchall()
+
+
+def rule_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(added, removed or changed; file of the company folder) between the `hashes` of two manifests.
+
+    Empty also where one of them knows the folder as a whole only, as older releases do.
+    """
+    files = [{name: hash_ for name, hash_ in each.items() if name != WHOLE_FOLDER} for each in (before, after)]
+    if not all(files):
+        return []
+    return [
+        ("added" if name not in files[0] else "removed" if name not in files[1] else "changed", name)
+        for name in sorted({*files[0], *files[1]})
+        if files[0].get(name) != files[1].get(name)
+    ]
+
+
+def _is_ruled_alike(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
+    if WHOLE_FOLDER in before and WHOLE_FOLDER in after:
+        return before[WHOLE_FOLDER] == after[WHOLE_FOLDER]
+    return before == after
+
+
+def rules_text(changes: Sequence[tuple[str, str]], before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """What differs in the company folder, as lines."""
+    said = "the same company folder" if _is_ruled_alike(before, after) else "the company folder differs"
+    return [f"rules   {said}", *(f"  {what:<8} {file}" for what, file in changes)]
+
+
+def code_text(before: str, after: str) -> str:
+    """Whether the code is the same, as a line; a commit with changes that nobody committed may be any code."""
+    if before != after:
+        return f"code    {before} and {after}"
+    return (
+        "code    the same commit, with changes that are in no commit"
+        if after.endswith("-dirty")
+        else "code    the same"
+    )
 
 
 def _moved(connection: duckdb.DuckDBPyConnection, one: Release, other: Release) -> list[Moved]:
@@ -132,7 +183,7 @@ def _moved(connection: duckdb.DuckDBPyConnection, one: Release, other: Release) 
         "create or replace temp table profits (side integer, customer_id varchar, profit decimal(38, 4))"
     )
     for side, release in enumerate((one, other)):
-        months = _file(release, "customer_profitability")
+        months = file_of(release, "customer_profitability")
         for column, name, sign in WATERFALL:
             connection.execute(
                 f"insert into parts select {side}, customer_id, ?, sum({sign} * {column}) from {months} group by customer_id",
@@ -140,7 +191,7 @@ def _moved(connection: duckdb.DuckDBPyConnection, one: Release, other: Release) 
             )
         connection.execute(
             f"insert into parts select {side}, customer_id, pool_id, -sum(amount) "
-            f"from {_file(release, 'customer_cost_lines')} group by customer_id, pool_id"
+            f"from {file_of(release, 'customer_cost_lines')} group by customer_id, pool_id"
         )
         connection.execute(
             f"insert into profits select {side}, customer_id, sum(operating_profit) from {months} group by customer_id"
@@ -184,18 +235,12 @@ def diff_text(difference: Difference) -> str:
 def _causes(difference: Difference) -> str:
     counts = {what: sum(each == what for each, _ in difference.deliveries) for what in ("added", "changed", "removed")}
     counted = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    lines = [
-        f"data    {counted + ' deliveries' if counted else 'the same deliveries'}",
-        f"rules   {'the same company folder' if difference.is_ruled_alike else 'the company folder differs'}",
-        "code    "
-        + (
-            "the same"
-            if difference.is_programmed_alike
-            else f"{difference.before.manifest['git_sha']} and {difference.after.manifest['git_sha']}"
-        ),
-    ]
+    lines = [f"data    {counted + ' deliveries' if counted else 'the same deliveries'}"]
     lines += [f"  {what:<8} {delivery}" for what, delivery in difference.deliveries[:SHOWN]]
-    return "\n".join([*lines, *_more(difference.deliveries, "deliveries")])
+    before, after = difference.before.manifest, difference.after.manifest
+    lines += _more(difference.deliveries, "deliveries")
+    lines += rules_text(difference.rules, before["hashes"], after["hashes"])
+    return "\n".join([*lines, code_text(before["git_sha"], after["git_sha"])])
 
 
 def _tables_text(difference: Difference) -> str:

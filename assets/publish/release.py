@@ -26,8 +26,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ import duckdb
 import pandas as pd
 
 from assets import gate
+from assets.approvals import Approval, Approvals, Failure
 from assets.errors import GateClosed, WhalecurveError
 from assets.publish import checker, contract
 
@@ -51,7 +52,19 @@ DELIVERIES_RELATION = """(
     from raw.file_registry
 )"""
 """One row per delivered file that the release was made of: two releases can be asked what came between them."""
-QUALITY_RELATION = "(select * replace (as_of_date::date as as_of_date) from published_data_quality)"
+QUALITY_RELATION = """(
+    select * replace (
+        as_of_date::date as as_of_date, approved_by::varchar as approved_by, approval_reason::varchar as approval_reason
+    )
+    from published_data_quality
+)"""
+CIRCUMSTANCES = ("volume", "drift")
+"""Stages of the gate that say how a release stands beside earlier ones: not of its content, so not in its name, unless
+somebody had to approve it."""
+CIRCUMSTANCES_BEGIN, CIRCUMSTANCES_END = "<!-- beside earlier releases -->", "<!-- as everywhere -->"
+"""The part of the report that shows them stands between these."""
+Comparisons = Callable[[duckdb.DuckDBPyConnection], Mapping[str, list[gate.CheckResult]]]
+Protected = Callable[[str, str, tuple[str, ...]], list[str]]
 BUILDING, DISCARDED = ".building-", ".discarded-"
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -59,13 +72,13 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 
 
 class PublishRefused(GateClosed):
-    """The gate said no. `problems` says why, one sentence each."""
+    """The gate said no. `problems` says why, one sentence each; `changed`, what came since the last release."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], changed: str = "") -> None:
         self.problems = problems
         super().__init__(
             f"Nothing was published: {len(problems)} problem{'s' if len(problems) > 1 else ''}.\n"
-            + "\n".join(f"- {problem}" for problem in problems)
+            + "\n".join([*(f"- {problem}" for problem in problems), *([changed] if changed else [])])
         )
 
 
@@ -100,20 +113,28 @@ def publish(
     tables: Mapping[str, str],
     suites: Mapping[str, gate.Suite],
     required_checks: Iterable[tuple[str, str, str]] = (),
-    report_html: str | None = None,
+    report_html: str | Callable[[pd.DataFrame], str] | None = None,
     lists: Mapping[str, pd.DataFrame] | None = None,
     published_at: str | None = None,
     privacy: Mapping[str, Any] | None = None,
     deliveries: str | None = None,
     late_sources: Sequence[Mapping[str, Any]] = (),
+    comparisons: Comparisons | None = None,
+    protected: Protected | None = None,
+    approvals: Approvals | None = None,
 ) -> Release:
     """Publish the tables (name -> relation of `connection`) as one release and make it current.
 
     The gate is asked here, in the transaction that also reads the tables: what is written is what was checked. Raises
     PublishRefused with the reasons when it says no; nothing is changed then. The table `data_quality` is added: every
-    result of the gate's ledger and of the identities between the tables. So is `deliveries`, from that relation, where given.
+    result of the gate's ledger, of the identities between the tables and of `comparisons` (stage -> results), each with the
+    tables that `protected` (check, table, what it reads) names. The report may be a function of it. So is `deliveries`,
+    from that relation, where given.
 
-    The release id depends on the as-of date and the content of tables, report and lists alone. Publishing the same
+    A failure that `approvals` cover does not refuse; who approved it and why stands on `data_quality` and in the manifest.
+
+    The release id depends on the as-of date and the content of tables, report and lists alone; how the release stands beside
+    earlier ones (CIRCUMSTANCES) is not content. Publishing the same
     content again gives the release that is there (`created` false). A release of an earlier date than the current one
     is kept beside it and does not become current: a backfill must not take readers back in time.
 
@@ -127,15 +148,21 @@ def publish(
         building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=releases))
         try:
             extra = {DELIVERIES: deliveries} if deliveries else {}
-            described, checks = _build_tables(connection, building, tables, extra, suites, required_checks, as_of)
-            if report_html is not None:
-                (building / "report.html").write_text(report_html, encoding="utf-8")
+            described, quality = _build_tables(
+                *(connection, building, tables, extra, suites, required_checks, as_of),
+                comparisons=comparisons or (lambda _: {}),
+                protected=protected or (lambda check, table, reads: sorted({table, *reads})),
+                approvals=approvals or Approvals((), suites, as_of),
+            )
+            report = report_html(quality) if callable(report_html) else report_html
+            if report is not None:
+                (building / "report.html").write_text(report, encoding="utf-8")
             for name, rows in (lists or {}).items():
                 (building / "lists").mkdir(exist_ok=True)
                 write_list(building / "lists" / f"{name}.csv", rows)
             (building / CHECKER).write_text(Path(checker.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-            files = _files(building)
-            release_id = _release_id(as_of, files)
+            named_by = _named_by(quality, report)
+            release_id = _release_id(as_of, _with_content(_files(building), named_by))
             final = releases / release_id
             created = not final.exists() or bool(verify(final))
             if created:
@@ -153,8 +180,9 @@ def publish(
                     "duckdb": duckdb.__version__,
                     "contract": contract.declared()["version"],
                     "tables": described,
-                    "files": _files(building),
-                    "checks": checks,
+                    "files": _with_content(_files(building), named_by),
+                    "checks": _listed(quality),
+                    "approvals": _approvals(quality),
                 }
                 _write_durably(building / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
                 flush(building)
@@ -180,26 +208,37 @@ def _build_tables(
     suites: Mapping[str, gate.Suite],
     required_checks: Iterable[tuple[str, str, str]],
     as_of: datetime.date,
-) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """Ask the gate, write each table, read it back. Returns what the manifest says of the tables and the checks."""
+    *,
+    comparisons: Comparisons,
+    protected: Protected,
+    approvals: Approvals,
+) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+    """Ask the gate, write each table, read it back. Returns what the manifest says of the tables, and data_quality."""
     threads = connection.execute("select current_setting('threads')").fetchone()
     assert threads is not None
     connection.execute("begin transaction")
     try:
-        identities = gate.consistency(connection, tables)
         present = {table: gate.fingerprint(connection, relation) for table, relation in tables.items()}
+        checks = _checks(connection, tables, {**tables, **extra}, comparisons)
+        checks = [replace(check, approval=approvals.of(check.failure) if check.failure else None) for check in checks]
+        approved = {check.failure for check in checks if check.approval}
         problems = gate.verify(
-            connection, tables, suites=suites, as_of=as_of, required_checks=required_checks, fingerprints=present
+            *(connection, tables),
+            suites=suites,
+            as_of=as_of,
+            required_checks=required_checks,
+            fingerprints=present,
+            is_approved=lambda row: failure_in_ledger(row) in approved,
         )
         problems += [
-            f"{check.table}: {check.check_name} failed: {check.observed}. {check.detail}"
-            for check in identities
-            if not check.passed
+            f"{check.result.table}: {check.result.check_name} failed: {check.result.observed}. {check.result.detail}"
+            for check in checks
+            if check.failure and not check.approval and check.recorded_as_of is None
         ]
         if problems:
             raise PublishRefused(problems)
 
-        quality = _data_quality(connection, identities, as_of)
+        quality = _data_quality(checks, protected, as_of)
         connection.register("published_data_quality", quality)
         # One thread: with several, the rows of a file fall into groups by chance.
         connection.execute("set threads = 1")
@@ -208,36 +247,125 @@ def _build_tables(
             key = suites[table].key if table in suites else ()
             content = present.get(table) or gate.fingerprint(connection, relation)
             described[table] = _write_table(connection, relation, building / f"{table}.parquet", key, content)
-        checks = json.loads(quality.astype({"as_of_date": "str"}).to_json(orient="records"))
-        return described, checks
+        return described, quality
     finally:
         connection.execute("rollback")
         connection.execute(f"set threads = {int(threads[0])}")
         connection.unregister("published_data_quality")
 
 
-def _data_quality(
-    connection: duckdb.DuckDBPyConnection, identities: list[gate.CheckResult], as_of: datetime.date
-) -> pd.DataFrame:
-    """One row per check, as of the release: the gate's ledger and the identities computed just now."""
-    columns = [name for name in gate.LEDGER_COLUMNS if name != "fingerprint"]
-    computed = [
-        (
-            as_of,
-            gate.CONSISTENCY,
-            check.check_name,
-            check.table,
-            check.severity,
-            check.passed,
-            check.observed,
-            check.detail,
+@dataclass(frozen=True)
+class _Check:
+    """One result of the gate: from its ledger, or computed just now. `failure` where it would stop the release."""
+
+    stage: str
+    result: gate.CheckResult
+    recorded_as_of: Any
+    """None when computed just now."""
+    failure: Failure | None = None
+    approval: Approval | None = None
+
+
+def failure_in_ledger(row: Any) -> Failure:
+    """The failure that a row of the gate's ledger stands for."""
+    return Failure(row.stage, row.check_name, row.table_name, row.fingerprint, row.observed)
+
+
+def failures(
+    connection: duckdb.DuckDBPyConnection,
+    tables: Mapping[str, str],
+    comparisons: Comparisons,
+    deliveries: str = DELIVERIES_RELATION,
+) -> list[tuple[Failure, str]]:
+    """What would stop a release of the tables now, as far as checks were made, each with what it means."""
+    checks = _checks(connection, tables, {**tables, DELIVERIES: deliveries}, comparisons)
+    return [(check.failure, check.result.detail) for check in checks if check.failure]
+
+
+def _checks(
+    connection: duckdb.DuckDBPyConnection,
+    tables: Mapping[str, str],
+    relations: Mapping[str, str],
+    comparisons: Comparisons,
+) -> list[_Check]:
+    """The gate's ledger, the identities between the tables and the comparisons. `relations` are those to take the fingerprints
+    of, which say on what content a computed check was made."""
+    found = []
+    for row in gate.results(connection).itertuples(index=False):
+        values: Any = row
+        result = gate.CheckResult(
+            *(
+                values.check_name,
+                values.table_name,
+                values.severity,
+                bool(values.passed),
+                values.observed,
+                values.detail,
+            )
         )
-        for check in identities
+        stops = not result.passed and result.severity == "error"
+        found.append(_Check(values.stage, result, values.as_of_date, failure_in_ledger(values) if stops else None))
+    for stage, results in {gate.CONSISTENCY: gate.consistency(connection, tables), **comparisons(connection)}.items():
+        for result in results:
+            failure = None
+            if not result.passed and result.severity == "error":
+                content = gate.fingerprint(connection, relations[result.table])
+                failure = Failure(stage, result.check_name, result.table, content, result.observed)
+            found.append(_Check(stage, result, None, failure))
+    return found
+
+
+def _data_quality(checks: list[_Check], protected: Protected, as_of: datetime.date) -> pd.DataFrame:
+    """One row per check, as of the release, with the tables it protects and who let the release out in spite of it."""
+    rows = [
+        {
+            "as_of_date": as_of if check.recorded_as_of is None else check.recorded_as_of,
+            "stage": check.stage,
+            "check_name": check.result.check_name,
+            "table_name": check.result.table,
+            "severity": check.result.severity,
+            "passed": check.result.passed,
+            "observed": check.result.observed,
+            "detail": check.result.detail,
+            "protects": ", ".join(protected(check.result.check_name, check.result.table, check.result.reads)),
+            "approved_by": check.approval.approved_by if check.approval else None,
+            "approval_reason": check.approval.reason if check.approval else None,
+        }
+        for check in checks
     ]
-    rows = gate.results(connection)[columns]
-    together = pd.concat([rows, pd.DataFrame(computed, columns=columns)]) if computed else rows
-    together = together.assign(as_of_date=pd.to_datetime(together["as_of_date"]).astype("datetime64[s]"))
+    together = pd.DataFrame(rows)
+    together = together.assign(
+        as_of_date=pd.to_datetime(together["as_of_date"]).astype("datetime64[s]"),
+        **{name: together[name].astype("string") for name in ("approved_by", "approval_reason")},
+    )
     return together.sort_values(["stage", "table_name", "check_name"]).reset_index(drop=True)
+
+
+def _listed(quality: pd.DataFrame) -> list[dict[str, Any]]:
+    """data_quality as the manifest has it: which tables a check protects is said of those that did not pass."""
+    rows: list[dict[str, Any]] = json.loads(quality.astype({"as_of_date": "str"}).to_json(orient="records"))
+    of_failures = ("protects", "approved_by", "approval_reason")
+    return [
+        {name: value for name, value in row.items() if name not in of_failures or not row["passed"]} for row in rows
+    ]
+
+
+def _approvals(quality: pd.DataFrame) -> list[dict[str, Any]]:
+    """The checks in spite of which the release was made, as the manifest has them."""
+    columns = ["stage", "check_name", "table_name", "observed", "approved_by", "approval_reason"]
+    rows: Any = quality[quality["approved_by"].notna()][columns].astype(str).to_dict("records")
+    return list(rows)
+
+
+def _named_by(quality: pd.DataFrame, report: str | None) -> dict[str, str]:
+    """File -> hash of the part of it that is content, for the files that also show circumstances."""
+    is_content = ~quality["stage"].isin(CIRCUMSTANCES) | quality["approved_by"].notna()
+    content = quality[is_content].astype({"as_of_date": "str"}).to_json(orient="records")
+    found = {f"{DATA_QUALITY}.parquet": content}
+    if report is not None and CIRCUMSTANCES_BEGIN in report:
+        before, _, after = report.partition(CIRCUMSTANCES_BEGIN)
+        found["report.html"] = before + after.partition(CIRCUMSTANCES_END)[2]
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in found.items()}
 
 
 def _write_table(
@@ -337,6 +465,28 @@ def find(folder: Path, release_id: str | None) -> Release:
             f"{which} with {release_id!r} in {folder}. Name one of those listed by `whalecurve releases`."
         )
     return matching[0]
+
+
+def earlier(folder: Path, as_of: datetime.date) -> Release | None:
+    """The release that one as of `as_of` is compared with; None before the first.
+
+    It is the last one published of the latest date before; where there is none, the first one of that date itself, so that
+    publishing again is compared with the same. One that was rolled back from is no measure of anything.
+    """
+    if not folder.exists():
+        return None
+    order = {entry["release_id"]: position for position, entry in enumerate(_history(folder))}
+    left = set(order) - set(_trail(folder))
+    names = [path.name for path in folder.iterdir() if path.is_dir() and _is_release_name(path)]
+    known = sorted((name for name in names if name not in left), key=lambda name: (order.get(name, -1), name))
+    before = [name for name in known if name[:10] < as_of.isoformat()]
+    same = [name for name in known if name[:10] == as_of.isoformat()]
+    # Sorting is stable: within a date the order of publication stays.
+    for name in [*sorted(before, key=lambda name: name[:10])[::-1], *same]:
+        release = _release(folder, name)
+        if release.manifest.get("tables"):
+            return release
+    return None
 
 
 def rollback(folder: Path, release_id: str | None = None, *, run_id: str = "", at: str | None = None) -> Release:
@@ -505,13 +655,18 @@ def _is_release_name(path: Path) -> bool:
 # Files
 
 
+def _with_content(files: dict[str, dict[str, Any]], named_by: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The files, those that also show circumstances with the hash of their content beside that of their bytes."""
+    return {name: entry | ({"content": named_by[name]} if name in named_by else {}) for name, entry in files.items()}
+
+
 def _release_id(as_of: datetime.date, files: Mapping[str, Mapping[str, Any]]) -> str:
     """The as-of date and a hash of what was published. The database file is left out: it repeats the tables, and
     DuckDB does not promise the same bytes for the same rows."""
     content = hashlib.sha256(f"{as_of.isoformat()}\n".encode())
     for name, entry in sorted(files.items()):
         if name != DATABASE:
-            content.update(f"{entry['sha256']} {name}\n".encode())
+            content.update(f"{entry.get('content', entry['sha256'])} {name}\n".encode())
     return f"{as_of.isoformat()}-{content.hexdigest()[:12]}"
 
 

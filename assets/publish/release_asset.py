@@ -10,15 +10,17 @@ import dagster as dg
 import duckdb
 
 from assets import advice, gate
-from assets.company import company_hash
+from assets.approvals import Approvals
+from assets.company import company_hashes
 from assets.ingest.arrivals import late
+from assets.publish.lineage import Lineage
 from assets.publish.lists import action_exports, action_lists, lists
 from assets.publish.privacy import key_changed, notes, privacy
-from assets.publish.release import DELIVERIES_RELATION, current, prune, publish
+from assets.publish.release import DELIVERIES_RELATION, PublishRefused, current, prune, publish
 from assets.publish.report import render
 from assets.publish.tables import PUBLISHED, asset_key
-from assets.quality_gate import required_dbt_tests
-from pipelines.resources import DBT_MANIFEST, EXPECTATIONS, Workspace, git_commit, owners, pseudonym_key
+from assets.quality_gate import comparisons, required_dbt_tests, since_last_release
+from pipelines.resources import DBT_MANIFEST, EXPECTATIONS, NO_CHECKOUT, Workspace, git_commit, owners, pseudonym_key
 
 WHALE_CURVE = """
     select customer_rank, cumulative_profit
@@ -46,30 +48,38 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     company = workspace.company()
     as_of = workspace.as_of()
     former = current(workspace.releases)
+    suites = gate.load_suites(EXPECTATIONS)
+    dbt_manifest = json.loads(DBT_MANIFEST.read_text())
     exports = action_exports(company, workspace.company_folder)
     with workspace.warehouse() as connection:
         noted = privacy(connection, company.privacy.publish, pseudonym_key())
         read = dict(connection.execute(LAST_DELIVERIES).fetchall())
         late_sources = late(company, read, as_of)
-        published = publish(
-            connection,
-            workspace.releases,
-            as_of=as_of,
-            company=company.company,
-            run_id=context.run_id,
-            git_sha=git_commit() or "not a git checkout",
-            hashes={"company": company_hash(workspace.company_folder)},
-            tables=PUBLISHED,
-            suites=gate.load_suites(EXPECTATIONS),
-            required_checks=required_dbt_tests(json.loads(DBT_MANIFEST.read_text())),
-            report_html=render(connection, late=late_sources),
-            lists=lists(connection) | action_lists(connection, exports, company.privacy.publish),
-            # Noted for people; nothing is computed from it and the release id does not depend on it.
-            published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            privacy=noted,
-            deliveries=DELIVERIES_RELATION,
-            late_sources=late_sources,
-        )
+        try:
+            published = publish(
+                connection,
+                workspace.releases,
+                as_of=as_of,
+                company=company.company,
+                run_id=context.run_id,
+                git_sha=git_commit() or NO_CHECKOUT,
+                hashes=company_hashes(workspace.company_folder),
+                tables=PUBLISHED,
+                suites=suites,
+                required_checks=required_dbt_tests(dbt_manifest),
+                report_html=lambda quality: render(connection, quality=quality, late=late_sources),
+                lists=lists(connection) | action_lists(connection, exports, company.privacy.publish),
+                # Noted for people; nothing is computed from it and the release id does not depend on it.
+                published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                privacy=noted,
+                deliveries=DELIVERIES_RELATION,
+                late_sources=late_sources,
+                comparisons=comparisons(workspace, as_of),
+                protected=Lineage(dbt_manifest).protected,
+                approvals=Approvals.read(workspace.data, suites, as_of),
+            )
+        except PublishRefused as refused:
+            raise PublishRefused(refused.problems, since_last_release(connection, workspace)) from None
         advice.record(connection, workspace.data, as_of)
         plot = _whale_curve_plot(connection)
     if changed := key_changed(noted, former.manifest.get("privacy", {}) if former else {}):
@@ -87,6 +97,7 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
             "rows": dg.MetadataValue.json({name: table["rows"] for name, table in tables.items()}),
             "pruned_releases": len(removed),
             "late_sources": dg.MetadataValue.json(late_sources),
+            "approvals": dg.MetadataValue.json(published.manifest.get("approvals", [])),
             "privacy": dg.MetadataValue.json({**noted, "notes": notes(noted)}),
             "whale_curve": dg.MetadataValue.md(f"![whale curve](data:image/png;base64,{plot})"),
         }

@@ -15,14 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
 
 from assets import gate
+from assets.publish.release import CIRCUMSTANCES, CIRCUMSTANCES_BEGIN, CIRCUMSTANCES_END
 
 HERE = Path(__file__).parent
 LISTED = 10
 MOST_POINTS = 300
 """Points drawn of a curve; more cannot be told apart on a screen, and a million customers must not make a page of
 twenty megabytes."""
+
+SHOWN_OF_A_CHECK = [
+    *("table_name", "check_name", "severity", "passed", "observed", "detail"),
+    *("approved_by", "approval_reason"),
+]
 
 TWELVE_MONTHS = """
     month > date_trunc('month', ?::date) - interval 12 month and month <= ?::date
@@ -32,12 +39,17 @@ Row = dict[str, Any]
 
 
 def render(
-    connection: duckdb.DuckDBPyConnection, *, language: str = "en", late: Sequence[Mapping[str, Any]] = ()
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    language: str = "en",
+    quality: pd.DataFrame | None = None,
+    late: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The report of what the warehouse holds now, as one HTML page in `language` ('en' or 'zh').
 
-    Amounts are in base currency over the as-of month and the eleven before it. `late` are the sources whose delivery for the
-    date is missing (source, last_delivery): the page names them.
+    Amounts are in base currency over the as-of month and the eleven before it. `quality` is data_quality as it is published;
+    without it, the checks are those of the gate's ledger. `late` are the sources whose delivery for the date is missing
+    (source, last_delivery): the page names them.
     """
     import jinja2
     import yaml
@@ -94,7 +106,9 @@ def render(
         churn=_churn(connection),
         models=_models(connection),
         reconciliation=_reconciliation(connection),
-        quality=_quality(connection),
+        quality=_quality(gate.results(connection) if quality is None else quality),
+        beside=Markup(CIRCUMSTANCES_BEGIN),
+        everywhere=Markup(CIRCUMSTANCES_END),
     )
 
 
@@ -324,8 +338,12 @@ def _reconciliation(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     )
 
 
-def _quality(connection: duckdb.DuckDBPyConnection) -> Row:
-    ledger = gate.results(connection)
+def _quality(checks: pd.DataFrame) -> Row:
+    """The checks by table, those that did not pass, and apart from these how the release stands beside earlier ones."""
+    approvals = {name: checks.get(name, pd.Series(pd.NA, checks.index)) for name in ("approved_by", "approval_reason")}
+    checks = checks.assign(**{name: column.astype("string").fillna("") for name, column in approvals.items()})
+    is_beside = checks["stage"].isin(CIRCUMSTANCES)
+    ledger, beside = checks[~is_beside], checks[is_beside]
     tables = []
     for table, rows in ledger.groupby("table_name"):
         passed = rows["passed"].astype(bool)
@@ -343,7 +361,10 @@ def _quality(connection: duckdb.DuckDBPyConnection) -> Row:
         "tables": tables,
         "total": len(ledger),
         "passed": sum(row["passed"] for row in tables),
-        "open": unsettled[["table_name", "check_name", "severity", "observed", "detail"]].to_dict("records"),
+        "open": unsettled[SHOWN_OF_A_CHECK].to_dict("records"),
+        "beside": beside[~beside["passed"].astype(bool) | (beside["stage"] == "drift")][SHOWN_OF_A_CHECK].to_dict(
+            "records"
+        ),
     }
 
 

@@ -40,6 +40,7 @@ def summary(releases: Path) -> str:
             _warnings(connection),
             _unconverted(connection),
             _late(require_current(releases).manifest.get("late_sources", [])),
+            _approvals(require_current(releases).manifest.get("approvals", [])),
             "\n".join(notes(require_current(releases).manifest.get("privacy", {}))),
             f"Release   {_shown(folder)}\nReport    {_shown(folder / 'report.html')}",
         ]
@@ -226,6 +227,15 @@ def _late(sources: Sequence[Mapping[str, str | None]]) -> str:
         last = f"its last delivery was for {one['last_delivery']}" if one["last_delivery"] else "it has never delivered"
         said.append(f"LATE      {one['source']} is missing: {last}. When it comes, run the date again.")
     return "\n".join(said)
+
+
+def _approvals(approvals: Sequence[Mapping[str, str]]) -> str:
+    """The checks that said no, and who let the release out in spite of them."""
+    return "\n".join(
+        f"APPROVED  {each['table_name']}, {each['check_name']}: {each['observed']}.\n"
+        f"          Released in spite of it by {each['approved_by']}: {each['approval_reason']}"
+        for each in approvals
+    )
 
 
 def _padded(text: str, width: int) -> str:

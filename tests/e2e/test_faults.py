@@ -219,7 +219,51 @@ def test_a_ledger_that_does_not_tie_publishes_nothing_and_says_what_differs(copi
         assert re.search(
             rf"2026-06 {check}: ledger [-\d,.]+, here [-\d,.]+, difference -?[1-9][\d,.]+ \(allowed 0.00\)", said
         )
+    since = said[said.index(f"Since release {two_days.release_id}, as of {SECOND}:") :].splitlines()
+    assert since[1].startswith("data    1 changed deliveries")
+    assert re.fullmatch(rf"  changed  ledger gl_entry {SECOND} GL_Detail\S+, \d+ rows and now \d+ rows", since[2]), (
+        since
+    )
+    assert since[3] == "rules   the same company folder"
     assert "Traceback" not in done.stderr
+
+    assert_released_only_when_each_check_is_approved(company, two_days)
+
+
+def assert_released_only_when_each_check_is_approved(company, two_days):
+    """An approver lets the ledger out that does not tie; the release says who and why."""
+    checks = {"control_failures": "explanation__no_failure", "reconciliation": "status__no_failure"}
+    listed = company("approve").stdout
+    assert listed.splitlines()[0] == f"2 checks stop a release as of {SECOND}:"
+    for table, check in checks.items():
+        assert f"- {table}, {check} (may be approved): " in listed
+    who = ("--reason", "The voucher follows tomorrow.", "--by", "C. Ontroller")
+    unknown = company("approve", "status__no_failure", "--table", "customers", *who, check=False)
+    assert unknown.returncode == 1
+    assert "No check status__no_failure on customers stops a release" in unknown.stderr
+    assert company("approve", "status__no_failure", "--table", "reconciliation", check=False).returncode == 2
+    other_day = company(
+        "approve", "status__no_failure", "--table", "reconciliation", *who, "--as-of", DAYS[0], check=False
+    )
+    assert f"The warehouse is as of {SECOND}" in other_day.stderr
+
+    (first, *_), *_ = approving = list(checks.items())
+    for position, (table, check) in enumerate(approving):
+        said = company("approve", check, "--table", table, *who, "--as-of", SECOND).stdout
+        assert f"Release with `whalecurve run --date {SECOND}`" in said
+        if position == 0:
+            assert f"- {first}, {check} (approved by C. Ontroller): " in company("approve").stdout
+    done = company("run", "--date", SECOND)
+    assert re.search(
+        r"^APPROVED  reconciliation, status__no_failure: .*\n +Released in spite of it by C. Ontroller: ",
+        done.stdout,
+        re.M,
+    )
+    assert company.release_id != two_days.release_id
+    manifest = json.loads((company.data / "releases" / company.release_id / "manifest.json").read_text())
+    assert [(each["table_name"], each["check_name"], each["approval_reason"]) for each in manifest["approvals"]] == [
+        (table, check, "The voucher follows tomorrow.") for table, check in approving
+    ]
 
 
 SPOILT = {
@@ -248,6 +292,7 @@ def test_publishing_cannot_be_run_around_the_gate(what, copied, three_days):
     assert not result.success
     error = result.failure_data_for_node("release__current").error
     assert "PublishRefused" in str(error)
+    assert f"Since release {three_days.release_id}" in str(error)
     assert {name: content for name, content in tree(company.data / "releases").items() if name != ".lock"} == {
         name: content for name, content in before.items() if name != ".lock"
     }

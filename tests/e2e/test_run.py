@@ -40,8 +40,36 @@ def test_dates_one_at_a_time_in_any_order_make_the_release_of_one_range(shuffled
         {name: content for name, content in tree(folder).items() if name.endswith((".parquet", ".html", ".csv"))}
         for folder in folders
     )
-    assert published == expected
+    beside = {"data_quality.parquet", "report.html"}
+    """They also say how a release stands beside earlier ones, and only the dates run alone have an earlier one."""
+    assert {name for name in expected if published[name] != expected[name]} == beside
+    assert published.keys() == expected.keys()
     assert len(published) > len(PUBLISHED)
+    said = [
+        duckdb.execute(
+            f"select * from '{folder}/data_quality.parquet' where stage not in ('volume', 'drift') order by all"
+        ).fetchall()
+        for folder in folders
+    ]
+    assert said[0] == said[1]
+
+
+def test_a_release_is_held_against_the_one_before_it(shuffled, two_days, three_days):
+    """The second of two releases: nothing that was closed has moved, and what the day brought is in bounds."""
+    drift = "select check_name, passed, observed from data_quality where stage = 'drift' order by all"
+    compared = {name: (passed, observed) for name, passed, observed in query(shuffled, drift)}
+    passed, observed = compared["closed_months_net_revenue"]
+    assert passed
+    assert re.fullmatch(rf"none of \d+ closed months moved \(release {two_days.release_id}\)", observed), observed
+    assert {observed for _, _, observed in query(three_days, drift)} == {"no earlier release to compare with"}
+    (sources,) = query(
+        three_days, "select count(*) from data_quality where check_name like 'late_deliveries\\_\\_%' escape '\\'"
+    )
+    assert sources == (4,)
+    unread = query(three_days, "select distinct table_name from data_quality where protects = '' order by all")
+    assert unread == [("dim_customer_history",), ("stg_cost_centers",), ("stg_timesheets",)], (
+        "no published table reads them"
+    )
 
 
 def test_running_a_date_again_changes_nothing(copied, three_days):

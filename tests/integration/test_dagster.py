@@ -17,7 +17,9 @@ from command import PROJECT
 
 from assets import gate
 from assets.publish import contract
+from assets.publish.lineage import Lineage
 from assets.publish.tables import PUBLISHED, asset_key
+from assets.quality_gate import CHANGED
 from pipelines import definitions
 from pipelines.cli import main
 from pipelines.jobs import DAILY_RUN
@@ -157,6 +159,30 @@ def test_the_release_waits_for_every_published_table(graph):
     assert graph.get(RELEASE).parent_keys == {asset_key(table) for table in PUBLISHED} | lists
 
 
+def test_what_a_check_protects_is_what_dagster_makes_from_it(graph):
+    """The gate knows lineage without Dagster's graph: a release made alone has to say the same."""
+    manifest = json.loads(DBT_MANIFEST.read_text())
+    lineage = Lineage(manifest)
+    for key in graph.get_all_asset_keys():
+        reached, waiting = {key}, [key]
+        while waiting:
+            new = graph.get(waiting.pop()).child_keys - reached
+            reached |= new
+            waiting += new
+        made = {table for table in PUBLISHED if asset_key(table) in reached}
+        if key.path[0] != "landing":
+            assert lineage.made_from(".".join(key.path)) == made, key
+    assert "churn_risk" in lineage.made_from("raw.survey_response")
+    assert lineage.protected("late_deliveries__x", "deliveries", ("raw.budget",)) == sorted(
+        {"deliveries", *lineage.made_from("raw.budget")}
+    )
+    assert lineage.protected("x", "churn_risk") == sorted(lineage.made_from("analytics.churn_risk"))
+    (test,) = [
+        node for name, node in manifest["nodes"].items() if name.startswith("test.whalecurve.conserves_customer_cost")
+    ]
+    assert set(lineage.protected(test["name"], "customer_cost_lines")) > lineage.made_from("marts.customer_cost_lines")
+
+
 # What runs
 
 
@@ -241,6 +267,7 @@ def test_a_check_that_fails_stops_the_release(location, tmp_path, monkeypatch):
     (check,) = result.get_asset_check_evaluations()
     assert (check.asset_key, check.passed) == (RFM, False)
     assert list(check.metadata["said_no"].value) == ["impossible"]
+    assert "data    the same deliveries" in check.metadata[CHANGED].value
     assert not any(event.is_step_start and event.step_key == "release__current" for event in result.all_events)
 
 

@@ -1,14 +1,18 @@
 """Two releases compared: every cent that moved is named, with the customer, the pool and the cause."""
 
+import dataclasses
 from decimal import Decimal
 
+import duckdb
 import pytest
 from release_fixture import build, record_passes
 from test_release import publish
 
-from assets.publish.diff import compare, diff_text
-from assets.publish.release import ReleaseError
+from assets.publish.changes import changed_since
+from assets.publish.diff import compare, diff_text, rule_changes, rules_text
+from assets.publish.release import ReleaseError, find
 
+HASHES = {"company.yml": "123"}
 MONTH, POOL, FROM, TO = "2024-08-01", "support", "C003", "C009"
 
 MOVE_FIVE = f"""
@@ -26,7 +30,7 @@ MOVE_FIVE = f"""
 
 DELIVERED = """(
     select 'erp' as source_instance, date '2026-06-30' as extract_date, 'invoice' as entity, 'a.csv' as file_name, {} as sha256,
-        'load' as load_id
+        'load' as load_id, 3 as rows_in
     {}
 )"""
 
@@ -38,7 +42,7 @@ def releases(tmp_path_factory):
     connection = build()
     first = publish(connection, record_passes(connection), folder, deliveries=DELIVERED.format("'1'", ""))
     connection.execute(MOVE_FIVE)
-    added = "union all select 'erp', date '2026-06-30', 'gl_entry', 'b.csv', '1', 'load'"
+    added = "union all select 'erp', date '2026-06-30', 'gl_entry', 'b.csv', '1', 'load', 4"
     suites = record_passes(connection)
     options = {"deliveries": DELIVERED.format("'2'", added), "git_sha": "def"}
     second = publish(connection, suites, folder, **options)
@@ -104,7 +108,61 @@ def test_a_release_is_the_same_as_itself(releases):
     assert "No cent moved" in diff_text(found)
 
 
+def test_the_company_s_files_that_changed_are_named():
+    before = {"company": "1", "company.yml": "a", "costing/pools.csv": "b", "dialects/till.yml": "c"}
+    after = {"company": "2", "company.yml": "a", "costing/pools.csv": "d", "costing/drivers.csv": "e"}
+    changes = rule_changes(before, after)
+    assert changes == [
+        ("added", "costing/drivers.csv"),
+        ("changed", "costing/pools.csv"),
+        ("removed", "dialects/till.yml"),
+    ]
+    assert rules_text(changes, before, after)[0] == "rules   the company folder differs"
+    assert rules_text(rule_changes(before, before), before, before) == ["rules   the same company folder"]
+    older = {"company": "1"}  # releases knew the folder as a whole only
+    assert rules_text(rule_changes(older, before), older, before) == ["rules   the same company folder"]
+    assert rules_text(rule_changes(older, after), older, after) == ["rules   the company folder differs"]
+
+
 @pytest.mark.parametrize("name", ["2031-01-01", "2026-06-30-"])
 def test_a_name_of_none_or_several_is_refused(releases, name):
     with pytest.raises(ReleaseError, match="whalecurve releases"):
         compare(releases[0], name)
+
+
+# What came since the release readers have
+
+
+def test_what_came_since_the_last_release_is_told_apart(releases):
+    folder, first, _ = releases
+    last = find(folder, first)
+    two_files = "union all select 'erp', date '2026-07-01', 'invoice', unnest(['c.csv', 'd.csv']), '1', 'new', 2500"
+    now = {"deliveries": DELIVERED.format("'2'", two_files), "hashes": {"company.yml": "456"}, "git_sha": "abc-dirty"}
+    with duckdb.connect() as connection:
+        said = changed_since(connection, last, **now)
+        same = changed_since(connection, last, deliveries=DELIVERED.format("'1'", ""), hashes=HASHES, git_sha="abc")
+        assert changed_since(connection, None, **now) == ""
+    assert said.splitlines() == [
+        f"Since release {first}, as of 2026-06-30:",
+        "data    2 added, 1 changed deliveries",
+        "  changed  erp invoice 2026-06-30 a.csv, 3 rows and now 3 rows",
+        "  added    erp invoice 2026-07-01 c.csv and 1 more, 2,500 rows",
+        "rules   the company folder differs",
+        "  changed  company.yml",
+        "code    abc and abc-dirty",
+    ]
+    assert same.splitlines()[1:] == [
+        "data    the same deliveries",
+        "rules   the same company folder",
+        "code    the same",
+    ]
+
+
+def test_a_release_that_cannot_be_read_does_not_hide_why_the_gate_said_no(releases, tmp_path):
+    folder, first, _ = releases
+    last = find(folder, first)
+    broken = dataclasses.replace(last, path=tmp_path)
+    (tmp_path / "deliveries.parquet").write_bytes(b"no parquet")
+    with duckdb.connect() as connection:
+        for odd in (broken, dataclasses.replace(last, manifest={})):
+            assert "cannot be said" in changed_since(connection, odd, hashes=HASHES, git_sha="abc", deliveries="x")
