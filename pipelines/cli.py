@@ -116,6 +116,17 @@ def _parser() -> argparse.ArgumentParser:
     ui = command("ui", _ui, "Open the Dagster UI on this company and data folder.")
     ui.add_argument("--port", type=int, default=3000, help="port on the loopback address (default 3000)")
 
+    serve = command(
+        "serve", _serve, "Run one part of Dagster as a service: the code with its runs, the web pages, or the daemon."
+    )
+    serve.add_argument("part", choices=("code", "webserver", "daemon"), help="which part")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    serve.add_argument("--port", type=int, help="port to listen on (default: code 4266, webserver 3000)")
+    serve.add_argument("--read-only", action="store_true", help="a webserver where nothing can be started or changed")
+    serve.add_argument(
+        "--code", default="127.0.0.1:4266", metavar="HOST:PORT", help="where the code is served (default here)"
+    )
+
     explain = command(
         "explain", _explain, "Show where a cost comes from and where it goes, down to ledger lines and driver rows."
     )
@@ -445,6 +456,18 @@ def _doctor(arguments: Arguments) -> None:
     print(text(found))
     if any(finding.level == PROBLEM for finding in found):
         raise SystemExit(1)
+
+
+def _serve(arguments: Arguments) -> None:
+    from pipelines.services import become
+
+    become(
+        arguments.part,
+        host=arguments.host,
+        port=arguments.port,
+        read_only=arguments.read_only,
+        code=arguments.code,
+    )
 
 
 def _ui(arguments: Arguments) -> None:
