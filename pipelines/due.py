@@ -95,6 +95,8 @@ def tags(now_there: Day) -> dict[str, str]:
 
 def waiting_for(company: Company, now_there: Day) -> str:
     """Whom a day waits for, and how long: for a person."""
+    if now_there.settling:
+        return f"{now_there.date}: files are coming in; they are looked at again until they no longer change."
     until = waits_until(company, now_there.date)
     return f"{now_there.date} waits for {', '.join(now_there.late)} until {until:%Y-%m-%d %H:%M} ({company.timezone})."
 

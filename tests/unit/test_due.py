@@ -315,7 +315,9 @@ def test_the_sensor_starts_a_day_and_remembers(place, job, instance, monkeypatch
     tick(at(1, 1))
     assert tick(at(1, 2)) == ([], "2026-06-30 waits for ledger until 2026-07-01 05:00 (Asia/Shanghai).")
     place.deliver("ledger")
-    tick(at(1, 3))
+    requests, said = tick(at(1, 3))
+    assert requests == []
+    assert said.startswith("2026-06-30: files are coming in")
     (request,), _ = tick(at(1, 4))
     assert (request.partition_key, request.run_key) == ("2026-06-30", request.tags[DELIVERIES_TAG])
     instance.add_run(
