@@ -61,12 +61,16 @@ def decimal(number: Any) -> str:
     return MISSING if number is None else minus(f"{round(float(number), 2) or 0:,.2f}".rstrip("0").rstrip("."))
 
 
-def reached(target: Any, now: Any) -> str:
-    """A value to get to, with at most two decimals, rounded away from the present one: what is written is enough."""
+def reached(target: Any, now: Any, *, within: bool = False) -> str:
+    """A value to get to, with at most two decimals, rounded so that what is written suffices: away from the present one.
+
+    `within` is of a value to stay on this side of: rounded towards the present one.
+    """
     if target is None:
         return MISSING
-    away = math.floor if now is not None and target < now else math.ceil
-    return decimal(away(round(100 * float(target), 6)) / 100)
+    is_down = now is not None and target < now
+    rounded = math.floor if is_down is not within else math.ceil
+    return decimal(rounded(round(100 * float(target), 6)) / 100)
 
 
 def compact(amount: float) -> str:

@@ -53,7 +53,18 @@ def render_page(template: str, language: str, values: Row) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    written = ("money", "cents", "signed", "count", "percent", "signed_percent", "share", "decimal", "in_unit")
+    written = (
+        "money",
+        "cents",
+        "signed",
+        "count",
+        "percent",
+        "signed_percent",
+        "share",
+        "decimal",
+        "reached",
+        "in_unit",
+    )
     environment.filters |= {name: getattr(numbers, name) for name in written}
     environment.filters["code"] = lambda value: labels["codes"].get(value, value or "")
     css = Markup((HERE / "report.css").read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+import contract_tables
 import pytest
 import yaml
 from release_fixture import AS_OF, RELATIONS, build, record_passes
@@ -421,3 +422,20 @@ def test_a_source_that_is_late_is_named(warehouse, language, said):
     assert "<b>x" not in html
     assert "2026-06-28" in html
     assert "till_7" not in report.render(warehouse, language=language)
+
+
+def test_every_column_the_report_reads_is_in_the_contract():
+    connection = contract_tables.warehouse()
+    connection.execute("create schema rules; create schema raw")
+    connection.execute("create table rules.company as select 'Tea' as company_name, 'EUR' as base_currency")
+    connection.execute(
+        "create table raw.file_registry (source varchar, file_name varchar, extract_date date, rows_in bigint, "
+        "rows_quarantined bigint)"
+    )
+    contract_tables.insert(
+        connection, "overview.customers", customer_id="C1", as_of_date=AS_OF, operating_profit_12m=-1
+    )
+    shown = Page(report.render(connection))
+    assert shown.open == []
+    assert "None" not in shown.text
+    assert "No check is recorded." in shown.text
