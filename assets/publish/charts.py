@@ -210,7 +210,8 @@ def months(
     ticks = round_ticks(min(0.0, *bars, *line), max(0.0, *bars, *line))
     tick_texts = [compact(tick) for tick in ticks]
     left = 12 + max(text_width(text, font) for text in tick_texts)
-    figure, axes = _axes(size, left=left, right=12, top=0.8 * font, bottom=2.2 * font)
+    right = 8 + text_width(labels[-1], font) / 2  # the last label stands below the last bar
+    figure, axes = _axes(size, left=left, right=right, top=0.8 * font, bottom=2.2 * font)
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.set_ylim(ticks[0], ticks[-1])
     for tick, text in zip(ticks, tick_texts, strict=True):
@@ -221,7 +222,7 @@ def months(
     _line(axes, range(len(line)), line, "ink", 2)
     for place, value in enumerate(line):
         _dot(axes, place, value, "loss" if value < 0 else "deep", radius=3.5)
-    room = (size.width - left - 12) / max(len(labels), 1)
+    room = (size.width - left - right) / max(len(labels), 1)
     every = max(1, math.ceil((text_width(labels[0], font) + 10) / room))
     for place in range((len(labels) - 1) % every, len(labels), every):
         _text(axes, place, ticks[0], labels[place], font, shift=(0, -1.3 * font), ha="center")

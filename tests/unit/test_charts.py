@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from assets.publish import charts
+from assets.publish import charts, page
 
 BROAD, NARROW = charts.sizes(400, 280)
 TEXTS = {
@@ -161,3 +161,39 @@ def test_months_without_any_amount_and_single_points_can_be_drawn():
     corners = dict.fromkeys(("x", "top_left", "top_right", "bottom_left", "bottom_right"), "")
     charts.scatter([(0.0, 0.0)], TEXTS | corners, BROAD, name="matrix", split=0)
     charts.curve([([0, 0], [0.0, 0.0])], 0, TEXTS, BROAD, name="whale", in_percent=False)
+
+
+CSS = (page.HERE / "report.css").read_text(encoding="utf-8")
+
+
+def palettes():
+    """Name -> role -> colour, of the stylesheet: light, dark and print."""
+    blocks = re.findall(r":root \{([^}]+)\}", CSS)
+    said = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,8})\b", block)) for block in blocks]
+    return dict(zip(("light", "dark", "print"), said, strict=True))
+
+
+def luminance(colour):
+    digits = colour[1:] if len(colour) > 4 else "".join(digit * 2 for digit in colour[1:])
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    """As WCAG has it: 1 to 21."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("name", ["light", "dark", "print"])
+def test_text_and_shapes_can_be_told_from_their_ground(name):
+    """What axe cannot judge: it does not look into pictures."""
+    palette = palettes()[name]
+    assert contrast("#000", "#fff") == pytest.approx(21)
+    assert set(charts.ROLES) <= set(palette)
+    for ground in ("card", "paper"):
+        for role in ("ink", "soft", "deep", "loss", "good", "warn"):
+            assert contrast(palette[role], palette[ground]) >= 4.5, (role, ground)
+    for role in ("quiet", *(f"bar-{place}" for place in range(1, 6))):
+        assert contrast(palette[role], palette["card"]) >= 3, role
