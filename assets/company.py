@@ -467,6 +467,12 @@ class Releases(_Strict):
         return value
 
 
+class Report(_Strict):
+    """How the pages people read are written."""
+
+    language: Literal["en", "zh"] = "en"
+
+
 class Company(_Strict):
     """The settings of one company; see companies/demo/company.yml for an example of each."""
 
@@ -489,6 +495,7 @@ class Company(_Strict):
     matching: Matching = Matching()
     privacy: Privacy = Privacy()
     gate: Gate = Gate()
+    report: Report = Report()
     engine: Engine = Engine()
     releases: Releases = Releases()
     schedule: Schedule = Schedule()

@@ -139,6 +139,11 @@ def _parser() -> argparse.ArgumentParser:
         "--by-ledger-line", action="store_true", help="the cents of each ledger line in each cost line"
     )
 
+    shown = command("customer", _customer, "Show one customer of a release: what they earn and why, and what to do.")
+    shown.add_argument("customer", help="customer id, such as C00042, or the id the CRM knows")
+    shown.add_argument("--release", help="release id, or how it begins (default: the current release)")
+    shown.add_argument("--output", type=Path, metavar="FILE", help="also write the customer's page (HTML) to this file")
+
     command("releases", _releases, "List the releases and say which one is current.")
     compared = command(
         "diff", _diff, "Compare two releases: what came, what was ruled, and the cents moved per customer."
@@ -348,6 +353,27 @@ def _explain(arguments: Arguments) -> None:
     workspace = Workspace.from_environment()
     asked = (arguments.what, arguments.month, arguments.pool)
     print(explain(workspace.releases, *asked, by_ledger_line=arguments.by_ledger_line))
+
+
+def _customer(arguments: Arguments) -> None:
+    from assets.publish.customer_page import customer_page, write_page
+    from assets.publish.release import find
+    from assets.publish.summary import open_database
+
+    workspace = Workspace.from_environment()
+    company = workspace.company()
+    release = find(workspace.releases, arguments.release)
+    with open_database(release.path) as connection:
+        found = customer_page(
+            *(connection, arguments.customer),
+            company=company.name,
+            currency=company.base_currency,
+            language=company.report.language,
+        )
+    print(found.text)
+    if arguments.output:
+        write_page(found.html, arguments.output, workspace.releases)
+        _say(f"Page      {arguments.output}")
 
 
 def _releases(arguments: Arguments) -> None:

@@ -67,7 +67,9 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
                 tables=PUBLISHED,
                 suites=suites,
                 required_checks=required_dbt_tests(dbt_manifest),
-                report_html=lambda quality: render(connection, quality=quality, late=late_sources),
+                report_html=lambda quality: render(
+                    connection, language=company.report.language, quality=quality, late=late_sources
+                ),
                 lists=lists(connection) | action_lists(connection, exports, company.privacy.publish),
                 # Noted for people; nothing is computed from it and the release id does not depend on it.
                 published_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -1,30 +1,45 @@
 """The report: one HTML page that says who makes money, and proves that it adds up.
 
-Belongs here: reading the published tables and laying them out. Not here: any figure a table does not hold; texts are
-in `labels.yml`, the page in `report.html.j2` and `report.css`. The page refers to nothing outside itself, carries no
-script, and contains no time of its making: same tables, same page.
+Belongs here: reading the published tables and laying them out. Not here: any figure a table does not hold (sums over months
+and customers apart), how a picture looks (`charts`) or a number is written (`numbers`); texts are in `labels.yml`, the page in
+`report.html.j2`, its look in `report.css`.
 """
 
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import duckdb
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from assets import gate
+from assets.publish import charts
+from assets.publish.numbers import cents, change, count, decimal, money, percent, reached, share, signed
+from assets.publish.page import HERE, Row, labels_of, render_page, rows
 from assets.publish.release import CIRCUMSTANCES, CIRCUMSTANCES_BEGIN, CIRCUMSTANCES_END
 
-HERE = Path(__file__).parent
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+__all__ = [
+    "HERE",
+    "cents",
+    "count",
+    "money",
+    "percent",
+    "profitable_if",
+    "render",
+    "share",
+    "signed",
+    "waterfall_steps",
+]
+
 LISTED = 10
 MOST_POINTS = 300
 """Points drawn of a curve; more cannot be told apart on a screen, and a million customers must not make a page of
 twenty megabytes."""
+TREND_MONTHS = 24
 
 SHOWN_OF_A_CHECK = [
     *("table_name", "check_name", "severity", "passed", "observed", "detail"),
@@ -34,8 +49,11 @@ SHOWN_OF_A_CHECK = [
 TWELVE_MONTHS = """
     month > date_trunc('month', ?::date) - interval 12 month and month <= ?::date
 """
-
-Row = dict[str, Any]
+MONTHS_BEFORE = """
+    month > date_trunc('month', ?::date) - interval 24 month and month <= date_trunc('month', ?::date) - interval 12 month
+"""
+COST_TO_SERVE = "direct_cost_to_serve + activity_cost_variable + activity_cost_step_fixed + activity_cost_fixed"
+STAGES = ("prospect", "new", "active", "at_risk", "lapsed", "won_back")
 
 
 def render(
@@ -45,78 +63,71 @@ def render(
     quality: pd.DataFrame | None = None,
     late: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The report of what the warehouse holds now, as one HTML page in `language` ('en' or 'zh').
+    """The report of what the warehouse holds now, as one HTML page in `language` (of `page.LANGUAGES`).
 
     Amounts are in base currency over the as-of month and the eleven before it. `quality` is data_quality as it is published;
     without it, the checks are those of the gate's ledger. `late` are the sources whose delivery for the date is missing
-    (source, last_delivery): the page names them.
+    (source, last_delivery): the page names them. Raises ValueError where there is no customer.
     """
-    import jinja2
-    import yaml
     from markupsafe import Markup
 
-    languages = yaml.safe_load((HERE / "labels.yml").read_text(encoding="utf-8"))
-    if language not in languages:
-        raise ValueError(f"The report has no language {language!r}; there are {', '.join(sorted(languages))}.")
-    labels = languages[language]
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters |= {
-        "money": money,
-        "cents": cents,
-        "signed": signed,
-        "count": count,
-        "percent": percent,
-        "signed_percent": signed_percent,
-        "share": share,
-        "code": lambda value: labels["codes"].get(value, value or ""),
-    }
-
-    company = _rows(connection, "select company_name as name, base_currency as currency from rules.company")[0]
-    as_of = _rows(connection, "select max(as_of_date) as as_of from overview.customers")[0]["as_of"]
+    labels = labels_of(language)
+    company = rows(connection, "select company_name as name, base_currency as currency from rules.company")[0]
+    as_of = rows(connection, "select max(as_of_date) as as_of from overview.customers")[0]["as_of"]
     if as_of is None:
         raise ValueError("overview.customers is empty: there is nothing to report on.")
-    tier = "tiers.rfm_tier_zh" if language == "zh" else "tiers.rfm_tier"
-    best, worst = (_customers(connection, tier, order) for order in ("desc", "asc"))
+    targets = _targets(connection)
     whale = _whale(connection, labels)
-    if whale:
-        whale |= {"broad": Markup(whale["broad"]), "narrow": Markup(whale["narrow"])}
-    return environment.get_template("report.html.j2").render(
-        language=language,
-        t=labels,
-        css=Markup((HERE / "report.css").read_text(encoding="utf-8")),
-        company=company,
-        as_of=as_of.isoformat(),
-        late=late,
-        six=_six_numbers(connection),
-        whale=whale,
-        identity=_identity(connection, as_of, labels),
-        best=best,
-        worst=worst,
-        largest_profit=max((abs(row["profit"]) for row in best + worst), default=0),
-        waterfall=_waterfall(connection, as_of, labels),
-        pools=_pools(connection, as_of),
-        actions=_actions(connection, language),
-        matrix=_matrix(connection, language),
-        churn=_churn(connection),
-        models=_models(connection),
-        reconciliation=_reconciliation(connection),
-        quality=_quality(gate.results(connection) if quality is None else quality),
-        beside=Markup(CIRCUMSTANCES_BEGIN),
-        everywhere=Markup(CIRCUMSTANCES_END),
-    )
+    best, worst = (_customers(connection, order, language, labels) for order in ("desc", "asc"))
+    totals = _totals(connection)
+    steps = waterfall_steps(_profit_and_loss(connection, as_of), labels)
+    pools = _pools(connection, as_of)
+    churn = _churn(connection)
+    values = {
+        "company": company,
+        "as_of": as_of.isoformat(),
+        "late": late,
+        "totals": totals,
+        "six": _six_numbers(connection, as_of, totals, targets, labels),
+        "targets": targets,
+        "whale": whale,
+        "identity": _identity(connection, as_of, labels),
+        "best": best,
+        "worst": worst,
+        "largest_profit": max((abs(row["profit"]) for row in best + worst), default=0),
+        "waterfall": steps,
+        "waterfall_chart": _waterfall_chart(steps, labels),
+        "pools": pools,
+        "pools_chart": _pools_chart(pools, labels),
+        "anomalies": _anomalies(connection, as_of),
+        "actions": _actions(connection, language),
+        "matrix": _matrix(connection, language),
+        "matrix_chart": _matrix_chart(connection, labels),
+        "tiers": _tiers(connection, language),
+        "flows": _flows(connection, as_of),
+        "churn": churn,
+        "credit": _credit(connection),
+        "channels": _channels(connection, as_of),
+        "service": _service(connection, as_of),
+        "models": _models(connection),
+        "drift": _drift(connection),
+        "reconciliation": _reconciliation(connection),
+        "quality": _quality(gate.results(connection) if quality is None else quality),
+        "beside": Markup(CIRCUMSTANCES_BEGIN),
+        "everywhere": Markup(CIRCUMSTANCES_END),
+        "deliveries": _deliveries(connection),
+    }
+    values["stands_out"] = _stands_out(connection, values, labels)
+    drawn = {name: Markup(values[name]) for name in ("waterfall_chart", "pools_chart", "matrix_chart")}
+    return render_page("report.html.j2", language, values | drawn)
 
 
 # Figures
 
 
-def _six_numbers(connection: duckdb.DuckDBPyConnection) -> Row:
-    return _rows(
+def _totals(connection: duckdb.DuckDBPyConnection) -> Row:
+    """The sums over all customers, last twelve months."""
+    return rows(
         connection,
         """
         select
@@ -133,16 +144,135 @@ def _six_numbers(connection: duckdb.DuckDBPyConnection) -> Row:
     )[0]
 
 
+def _six_numbers(
+    connection: duckdb.DuckDBPyConnection,
+    as_of: datetime.date,
+    totals: Row,
+    targets: Sequence[Row],
+    labels: Row,
+) -> list[Row]:
+    """The company in six numbers, each with its months, the change on the twelve months before and its target."""
+    from markupsafe import Markup
+
+    monthly = rows(
+        connection,
+        f"""
+        select strftime(month, '%Y-%m') as month, sum(net_revenue) as net_revenue, sum(gross_margin) as gross_margin,
+            sum({COST_TO_SERVE}) as cost_to_serve, sum(operating_profit) as operating_profit,
+            count(*) filter (operating_profit > 0) as earning,
+            coalesce(sum(operating_profit) filter (operating_profit < 0), 0) as lost
+        from marts.customer_profitability
+        where month <= ?::date and month > date_trunc('month', ?::date) - interval {TREND_MONTHS} month
+        group by month
+        order by month
+        """,
+        [as_of, as_of],
+    )
+    before = _months_before(connection, as_of)
+    by_kpi = {row["kpi"]: row for row in targets}
+    six = []
+    for name, label, note, kpi in (
+        ("net_revenue", "net_revenue", labels["twelve_months"], None),
+        ("gross_margin", "gross_margin", _of(totals, "gross_margin", "net_revenue", labels["of_revenue"]), None),
+        (
+            "cost_to_serve",
+            "cost_to_serve",
+            _of(totals, "cost_to_serve", "gross_margin", labels["of_gross_margin"]),
+            "cost_to_serve_share",
+        ),
+        (
+            "operating_profit",
+            "operating_profit",
+            _of(totals, "operating_profit", "net_revenue", labels["of_revenue"]),
+            "operating_margin_12m",
+        ),
+        (
+            "earning",
+            "earning_customers",
+            labels["of_customers"].format(total=count(totals["customers"])),
+            "loss_making_customer_share",
+        ),
+        ("lost", "losses", labels["with_customers"].format(count=count(totals["losing"])), "loss_destroyed_12m"),
+    ):
+        value = totals[name]
+        figure = {
+            "label": labels[label],
+            "value": count(value) if name == "earning" else money(value),
+            "is_loss": name in ("operating_profit", "lost") and value < 0,
+            "note": note,
+            "change": None,
+            "target": by_kpi.get(kpi),
+            "spark": None,
+        }
+        if before:
+            difference = value - before[name]
+            relative = change(difference / before[name]) if before[name] > 0 else signed(difference)
+            figure["change"] = labels["on_year_before"].format(change=relative)
+        if len(monthly) > 1:
+            points = [float(row[name]) for row in monthly]
+            title = labels["trend_title"].format(
+                figure=labels[label],
+                first=money(points[0]),
+                first_month=monthly[0]["month"],
+                last=money(points[-1]),
+                last_month=monthly[-1]["month"],
+            )
+            figure["spark"] = Markup(charts.spark(points, name=f"trend-{name}", title=title))
+        six.append(figure)
+    return six
+
+
+def _of(totals: Row, part: str, whole: str, words: str) -> str:
+    return f"{share(totals[part], totals[whole])} {words}"
+
+
+def _months_before(connection: duckdb.DuckDBPyConnection, as_of: datetime.date) -> Row | None:
+    """The same sums of the twelve months before the last twelve; None where history does not hold all of them."""
+    found = rows(
+        connection,
+        f"""
+        with of_customers as (
+            select customer_id, sum(net_revenue) as net_revenue, sum(gross_margin) as gross_margin,
+                sum({COST_TO_SERVE}) as cost_to_serve, sum(operating_profit) as operating_profit
+            from marts.customer_profitability where {MONTHS_BEFORE}
+            group by customer_id
+        )
+        select coalesce(sum(net_revenue), 0) as net_revenue, coalesce(sum(gross_margin), 0) as gross_margin,
+            coalesce(sum(cost_to_serve), 0) as cost_to_serve, coalesce(sum(operating_profit), 0) as operating_profit,
+            count(*) filter (operating_profit > 0) as earning,
+            coalesce(sum(operating_profit) filter (operating_profit < 0), 0) as lost,
+            (select min(month) from marts.customer_profitability)
+                <= date_trunc('month', ?::date) - interval 23 month as is_whole
+        from of_customers
+        """,
+        [as_of, as_of, as_of],
+    )[0]
+    return found if found["is_whole"] else None
+
+
+def _targets(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """The key figures that have a target, those missed first."""
+    return rows(
+        connection,
+        """
+        select kpi, title, value, unit, target, direction, status, previous_value, change
+        from analytics.kpis
+        where target is not null
+        order by status <> 'missed', kpi
+        """,
+    )
+
+
 def _identity(connection: duckdb.DuckDBPyConnection, as_of: datetime.date, labels: Row) -> Row:
     """Ledger cost = customers + residual lines, over the twelve months."""
     period = [as_of, as_of]
-    ledger = _rows(
+    ledger = rows(
         connection,
         "select coalesce(sum(amount_cents), 0)::decimal(38, 0) / 100 as amount, "
         f"coalesce(sum(amount_cents), 0)::bigint as cents from pools.pool_cost_lines where {TWELVE_MONTHS}",
         period,
     )[0]
-    parts = _rows(
+    parts = rows(
         connection,
         f"""
         select 'on_customers' as part, coalesce(sum(amount * 100), 0)::bigint as cents, 0 as position
@@ -178,13 +308,17 @@ def _identity(connection: duckdb.DuckDBPyConnection, as_of: datetime.date, label
     }
 
 
-def _customers(connection: duckdb.DuckDBPyConnection, tier: str, order: str) -> list[Row]:
-    """The most ('desc') or least ('asc') profitable customers; only those who earn, or only those who lose."""
-    return _rows(
+def _customers(connection: duckdb.DuckDBPyConnection, order: str, language: str, labels: Row) -> list[Row]:
+    """The most ('desc') or least ('asc') profitable customers; only those who earn, or only those who lose.
+
+    `profitable_if` is the nearest feasible way to full cost for those who lose, a sentence or None.
+    """
+    tier = "rfm_tier_zh" if language == "zh" else "rfm_tier"
+    found = rows(
         connection,
         f"""
         select customers.customer_id, customers.customer_name, customers.source_customer_id, customers.segment,
-            {tier} as tier, customers.net_revenue_12m as net_revenue, customers.gross_margin_12m as gross_margin,
+            tiers.{tier} as tier, customers.net_revenue_12m as net_revenue, customers.gross_margin_12m as gross_margin,
             customers.cost_to_serve_12m as cost_to_serve,
             customers.credit_cost_12m + customers.allocated_sustaining_12m as other_cost,
             customers.operating_profit_12m as profit
@@ -195,55 +329,120 @@ def _customers(connection: duckdb.DuckDBPyConnection, tier: str, order: str) -> 
         limit {LISTED}
         """,
     )
-
-
-def _waterfall(connection: duckdb.DuckDBPyConnection, as_of: datetime.date, labels: Row) -> list[Row]:
-    """List revenue down to company profit. Deductions are negative; a bar spans what the step takes or leaves."""
-    steps = _rows(
+    levers = rows(
         connection,
-        f"""
-        select
-            coalesce(sum(list_revenue), 0) as list_revenue, coalesce(sum(discounts), 0) as discounts,
-            coalesce(sum(net_revenue), 0) as net_revenue, coalesce(sum(cost_of_goods_sold), 0) as cost_of_goods_sold,
-            coalesce(sum(gross_margin), 0) as gross_margin,
-            coalesce(sum(direct_cost_to_serve), 0) as direct_cost_to_serve,
-            coalesce(sum(activity_cost_variable), 0) as activity_cost_variable,
-            coalesce(sum(activity_cost_step_fixed), 0) as activity_cost_step_fixed,
-            coalesce(sum(activity_cost_fixed), 0) as activity_cost_fixed,
-            coalesce(sum(expected_credit_loss), 0) as expected_credit_loss,
-            coalesce(sum(financing_cost), 0) as financing_cost,
-            coalesce(sum(contribution_after_cost_to_serve), 0) as contribution_after_cost_to_serve,
-            coalesce(sum(allocated_sustaining), 0) as allocated_sustaining,
-            coalesce(sum(operating_profit), 0) as contribution
-        from marts.customer_profitability where {TWELVE_MONTHS}
+        """
+        select customer_id, lever, first_lever, second_lever, unit, current_value, target_value, second_unit,
+            second_current_value, second_target_value, sentence
+        from analytics.break_even
+        where list_contains(?, customer_id) and horizon = 'full_cost' and lever_rank = 1 and is_feasible and not is_profitable
         """,
+        [[row["customer_id"] for row in found]],
+    )
+    nearest = {row["customer_id"]: profitable_if(row, language, labels) for row in levers}
+    return [row | {"profitable_if": nearest.get(row["customer_id"])} for row in found]
+
+
+def profitable_if(row: Row, language: str, labels: Row) -> str:
+    """One row of break_even as a sentence. The table has it in English; other languages say the same figures."""
+    if language == "en":
+        return str(row["sentence"])
+
+    def said(lever: str, unit: str, now: Any, then: Any) -> str:
+        ending = "%" if str(unit).startswith("percent") else ""
+        return str(
+            labels["lever_change"].format(
+                lever=labels["codes"].get(f"lever_{lever}", lever),
+                now=decimal(now) + ending,
+                then=reached(then, now) + ending,
+            )
+        )
+
+    changes = [said(row["first_lever"] or row["lever"], row["unit"], row["current_value"], row["target_value"])]
+    if row["second_lever"]:
+        second = row["second_unit"], row["second_current_value"], row["second_target_value"]
+        changes.append(said(row["second_lever"], *second))
+    return str(labels["profitable_if"].format(change=labels["and"].join(changes)))
+
+
+def _profit_and_loss(connection: duckdb.DuckDBPyConnection, as_of: datetime.date) -> Row:
+    """Every line from list revenue to company profit, last twelve months; cost is positive."""
+    steps = rows(
+        connection,
+        f"select {profit_and_loss_columns()} from marts.customer_profitability where {TWELVE_MONTHS}",
         [as_of, as_of],
     )[0]
-    residual = _rows(
+    residual = rows(
         connection,
         f"select coalesce(sum(amount), 0) as amount from marts.residual_cost_lines where {TWELVE_MONTHS}",
         [as_of, as_of],
     )[0]["amount"]
-    steps |= {"residual_cost": residual, "company_profit": steps["contribution"] - residual}
-    if not steps["allocated_sustaining"]:
-        del steps["contribution_after_cost_to_serve"], steps["allocated_sustaining"]
-    totals = {"list_revenue", "net_revenue", "gross_margin", "contribution_after_cost_to_serve", "contribution"}
-    totals.add("company_profit")
-    drawn, level = [], 0.0
-    for name, amount in steps.items():
-        value = float(amount) if name in totals else 0.0 - float(amount)
-        start, end = (0.0, value) if name in totals else (level, level + value)
-        level = end
-        drawn.append({"label": labels[name], "amount": value, "is_total": name in totals, "span": sorted((start, end))})
-    lowest, highest = min(row["span"][0] for row in drawn), max(row["span"][1] for row in drawn)
-    scale = 100 / ((highest - lowest) or 1)
-    for row in drawn:
-        row |= {"left": (row["span"][0] - lowest) * scale, "width": (row["span"][1] - row["span"][0]) * scale}
-    return drawn
+    return steps | {"residual_cost": residual, "company_profit": steps["contribution"] - residual}
+
+
+PROFIT_AND_LOSS = (
+    "list_revenue",
+    "discounts",
+    "net_revenue",
+    "cost_of_goods_sold",
+    "gross_margin",
+    "direct_cost_to_serve",
+    "activity_cost_variable",
+    "activity_cost_step_fixed",
+    "activity_cost_fixed",
+    "expected_credit_loss",
+    "financing_cost",
+    "contribution_after_cost_to_serve",
+    "allocated_sustaining",
+    "operating_profit",
+)
+"""The lines of customer_profitability from top to bottom."""
+TOTALS = {
+    "list_revenue",
+    "net_revenue",
+    "gross_margin",
+    "contribution_after_cost_to_serve",
+    "contribution",
+    "company_profit",
+}
+
+
+def profit_and_loss_columns() -> str:
+    """The sums of a customer_profitability, for a select; operating profit is called contribution, as it is of customers."""
+    return ", ".join(
+        f"coalesce(sum({name}), 0) as {'contribution' if name == 'operating_profit' else name}"
+        for name in PROFIT_AND_LOSS
+    )
+
+
+def waterfall_steps(amounts: Row, labels: Row) -> list[Row]:
+    """Sums of the lines in their order, as steps: totals as they are, deductions negative; lines without any are left out."""
+    kept = dict(amounts)
+    if not kept["allocated_sustaining"]:
+        del kept["contribution_after_cost_to_serve"], kept["allocated_sustaining"]
+    return [
+        {
+            "label": labels[name],
+            "amount": amount if name in TOTALS else 0 - amount,
+            "is_total": name in TOTALS,
+        }
+        for name, amount in kept.items()
+    ]
+
+
+def _waterfall_chart(steps: Sequence[Row], labels: Row) -> str:
+    drawn = [(step["label"], float(step["amount"]), step["is_total"]) for step in steps]
+    description = "; ".join(f"{step['label']} {money(step['amount'])}" for step in steps)
+
+    def draw(size: charts.Size) -> str:
+        title = labels["waterfall_title"]
+        return charts.waterfall(drawn, size, name="waterfall", title=title, description=description)
+
+    return charts.both(draw, charts.sizes(400, 500))
 
 
 def _pools(connection: duckdb.DuckDBPyConnection, as_of: datetime.date) -> list[Row]:
-    return _rows(
+    return rows(
         connection,
         f"""
         select pool_id, max(pool_name) as pool_name, max(stage) as stage, sum(actual_amount) as actual,
@@ -260,8 +459,45 @@ def _pools(connection: duckdb.DuckDBPyConnection, as_of: datetime.date) -> list[
     )
 
 
+def _pools_chart(pools: Sequence[Row], labels: Row) -> str:
+    drawn = [
+        (
+            row["pool_name"] or row["pool_id"],
+            float(row["actual"]),
+            None if row["budget"] is None else float(row["budget"]),
+        )
+        for row in pools
+    ]
+    if not drawn:
+        return ""
+    description = "; ".join(
+        f"{label}: {labels['actual']} {money(actual)}, {labels['budget']} {money(budget)}"
+        for label, actual, budget in drawn
+    )
+
+    def draw(size: charts.Size) -> str:
+        return charts.against_plan(drawn, size, name="pools", title=labels["pools_chart"], description=description)
+
+    return charts.both(draw, charts.sizes(400, 500))
+
+
+def _anomalies(connection: duckdb.DuckDBPyConnection, as_of: datetime.date) -> list[Row]:
+    """Months of a pool that are unusual by its own past, the largest first, last twelve months."""
+    return rows(
+        connection,
+        f"""
+        select strftime(month, '%Y-%m') as month, pool_id, pool_name, actual_amount as actual, expected_amount as expected,
+            residual_amount as difference, explanation
+        from analytics.cost_anomalies
+        where is_anomaly and {TWELVE_MONTHS}
+        order by abs(residual_amount) desc, month, pool_id
+        """,
+        [as_of, as_of],
+    )
+
+
 def _churn(connection: duckdb.DuckDBPyConnection) -> list[Row]:
-    return _rows(
+    return rows(
         connection,
         f"""
         select customers.customer_id, customers.customer_name, customers.source_customer_id, customers.segment,
@@ -281,7 +517,7 @@ def _churn(connection: duckdb.DuckDBPyConnection) -> list[Row]:
 def _actions(connection: duckdb.DuckDBPyConnection, language: str) -> list[Row]:
     """What to do first in the company."""
     of_language = "_zh" if language == "zh" else ""
-    return _rows(
+    return rows(
         connection,
         f"""
         select customers.customer_id, customers.customer_name, customers.source_customer_id, customers.segment,
@@ -298,7 +534,7 @@ def _actions(connection: duckdb.DuckDBPyConnection, language: str) -> list[Row]:
 def _matrix(connection: duckdb.DuckDBPyConnection, language: str) -> list[Row]:
     """Customers and their profit by quadrant of the profitability matrix."""
     strategy = "strategy_zh" if language == "zh" else "strategy"
-    return _rows(
+    return rows(
         connection,
         f"""
         select {strategy} as strategy, count(*) as customers, sum(net_revenue_12m) as net_revenue, sum(profit_12m) as profit
@@ -309,9 +545,263 @@ def _matrix(connection: duckdb.DuckDBPyConnection, language: str) -> list[Row]:
     )
 
 
+def _matrix_chart(connection: duckdb.DuckDBPyConnection, labels: Row) -> str:
+    """Profit over relationship of the customers with most revenue; empty where no relationship is known."""
+    found = rows(
+        connection,
+        f"""
+        select relationship_strength as strength, profit_12m as profit, count(*) over () as known
+        from analytics.profitability_matrix
+        where relationship_strength is not null
+        order by net_revenue_12m desc, customer_id
+        limit {MOST_POINTS}
+        """,
+    )
+    if not found:
+        return ""
+    split = rows(connection, "select max(strong_from) as strong_from from analytics.relationship_strength")[0]
+    points = [(float(row["strength"]), float(row["profit"])) for row in found]
+    texts = {
+        "title": labels["matrix_title"],
+        "description": labels["matrix_description"].format(
+            shown=count(len(points)),
+            known=count(found[0]["known"]),
+            earning=count(sum(profit > 0 for _, profit in points)),
+            losing=count(sum(profit < 0 for _, profit in points)),
+        ),
+        "x": labels["relationship_axis"],
+        "top_left": labels["codes"]["quadrant_repair"],
+        "top_right": labels["codes"]["quadrant_protect"],
+        "bottom_left": labels["codes"]["quadrant_fix_or_exit"],
+        "bottom_right": labels["codes"]["quadrant_reprice"],
+    }
+    strong_from = float(split["strong_from"] or 50)
+
+    def draw(size: charts.Size) -> str:
+        return charts.scatter(points, texts, size, name="matrix", split=strong_from)
+
+    return charts.both(draw, charts.sizes(420, 340))
+
+
+def _tiers(connection: duckdb.DuckDBPyConnection, language: str) -> list[Row]:
+    """Customers, revenue and profit by tier; a tier of None is of those who never bought."""
+    tier = "rfm_tier_zh" if language == "zh" else "rfm_tier"
+    return rows(
+        connection,
+        f"""
+        select tiers.{tier} as tier, count(*) as customers, sum(customers.net_revenue_12m) as net_revenue,
+            sum(customers.operating_profit_12m) as profit,
+            count(*) filter (customers.operating_profit_12m < 0) as losing
+        from overview.customers as customers
+        left join analytics.customer_rfm as tiers on tiers.customer_id = customers.customer_id
+        group by all
+        order by profit desc, tier
+        """,
+    )
+
+
+def _flows(connection: duckdb.DuckDBPyConnection, as_of: datetime.date) -> Row | None:
+    """How customers moved between lifecycle stages in the last twelve months, and how many stood where before and after.
+
+    A customer who moved twice is counted twice in the moves.
+    """
+    moves = rows(
+        connection,
+        f"""
+        select from_stage, to_stage, sum(customers)::bigint as customers
+        from analytics.customer_stage_flows where {TWELVE_MONTHS} and from_stage <> to_stage group by all
+        """,
+        [as_of, as_of],
+    )
+    ends = rows(
+        connection,
+        f"""
+        with months as (
+            select min(month) as first_month, max(month) as last_month
+            from analytics.customer_stage_flows where {TWELVE_MONTHS}
+        )
+        select stage, sum(before)::bigint as before, sum(now)::bigint as now, strftime(first_month, '%Y-%m') as since
+        from (
+            select from_stage as stage, customers as before, 0 as now, first_month
+            from analytics.customer_stage_flows inner join months on month = first_month
+            union all
+            select to_stage, 0, customers, first_month
+            from analytics.customer_stage_flows inner join months on month = last_month
+        )
+        group by stage, first_month
+        """,
+        [as_of, as_of],
+    )
+    if not ends:
+        return None
+    stood = {row["stage"]: row for row in ends}
+    moved = {(row["from_stage"], row["to_stage"]): row["customers"] for row in moves}
+    others = sorted({*stood, *(stage for pair in moved for stage in pair)} - set(STAGES))
+    stages = [stage for stage in (*STAGES, *others) if stage in stood or any(stage in pair for pair in moved)]
+    reached = [stage for stage in stages if stage != "prospect"]
+    return {
+        "since": ends[0]["since"],
+        "to": reached,
+        "largest": max(moved.values(), default=1),
+        "rows": [
+            {
+                "stage": stage,
+                "before": None if stage == "prospect" else stood.get(stage, {}).get("before", 0),
+                "now": None if stage == "prospect" else stood.get(stage, {}).get("now", 0),
+                "moves": [moved.get((stage, to), 0) for to in reached],
+            }
+            for stage in stages
+        ],
+    }
+
+
+def _credit(connection: duckdb.DuckDBPyConnection) -> Row:
+    """What is owed, and whose terms should change, by what it is expected to bring."""
+    listed = rows(
+        connection,
+        f"""
+        select customers.customer_id, customers.customer_name, customers.source_customer_id, customers.segment,
+            risk.exposure, risk.overdue, risk.loss_rate, risk.credit_limit, risk.recommended_limit, risk.suggestion,
+            risk.expected_effect as effect, risk.explanation, count(*) over () as suggestions
+        from analytics.credit_risk as risk
+        inner join overview.customers as customers on customers.customer_id = risk.customer_id
+        where risk.suggestion <> 'none'
+        order by risk.expected_effect desc nulls last, customers.customer_id
+        limit {LISTED}
+        """,
+    )
+    sums = rows(
+        connection,
+        """
+        select coalesce(sum(exposure), 0) as exposure, coalesce(sum(overdue), 0) as overdue,
+            coalesce(sum(expected_credit_loss), 0) as expected_loss
+        from analytics.credit_risk
+        """,
+    )[0]
+    return sums | {"listed": listed}
+
+
+def _channels(connection: duckdb.DuckDBPyConnection, as_of: datetime.date) -> list[Row]:
+    """What each channel cost and won in twelve months, and how the newest customers with a full year paid back."""
+    return rows(
+        connection,
+        """
+        select latest.channel, latest.cost_12m as cost, latest.new_customers_12m as new_customers, latest.cac_12m as cac,
+            strftime(cohort.month, '%Y-%m') as cohort_month, cohort.new_customers as cohort_customers,
+            cohort.payback_months, cohort.payback_status, cohort.roi_12m
+        from (
+            select * from analytics.acquisition_channels where month <= ?::date
+            qualify row_number() over (partition by channel order by month desc) = 1
+        ) as latest
+        left join (
+            select * from analytics.acquisition_channels where roi_12m is not null
+            qualify row_number() over (partition by channel order by month desc) = 1
+        ) as cohort on cohort.channel = latest.channel
+        order by latest.new_customers_12m desc, latest.channel
+        """,
+        [as_of],
+    )
+
+
+def _service(connection: duckdb.DuckDBPyConnection, as_of: datetime.date) -> list[Row]:
+    """Cases by channel, last twelve months; shares are of all cases of the months that have an answer."""
+    return rows(
+        connection,
+        f"""
+        select channel, sum(case_count) as cases, sum(open_case_count) as still_open,
+            sum(response_within_target_share * responded_case_count) filter (response_within_target_share is not null)
+                / nullif(sum(responded_case_count) filter (response_within_target_share is not null), 0) as responded,
+            sum(resolution_within_target_share * closed_case_count) filter (resolution_within_target_share is not null)
+                / nullif(sum(closed_case_count) filter (resolution_within_target_share is not null), 0) as resolved,
+            sum(csat * csat_answers) filter (csat is not null)
+                / nullif(sum(csat_answers) filter (csat is not null), 0) as csat,
+            sum(complaint_count) as complaints,
+            sum(cost) / nullif(sum(case_count) filter (cost is not null), 0) as cost_per_case
+        from analytics.service_quality where {TWELVE_MONTHS}
+        group by channel
+        order by cases desc, channel
+        """,
+        [as_of, as_of],
+    )
+
+
+def _drift(connection: duckdb.DuckDBPyConnection) -> Row:
+    """How many inputs and scores of the models are distributed as when they were fitted, and which are not."""
+    found = rows(connection, "select feature, status from analytics.model_drift order by psi desc nulls last, feature")
+    return {
+        "total": len(found),
+        "steady": sum(row["status"] == "steady" for row in found),
+        "moved": [row["feature"] for row in found if row["status"] in ("watch", "drifted")],
+    }
+
+
+def _deliveries(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    """What was read of each source, and what of it is in quarantine."""
+    return rows(
+        connection,
+        """
+        select source as source, count(distinct file_name) as files, sum(rows_in) as rows_in,
+            sum(rows_quarantined) as quarantined, max(extract_date) as latest
+        from raw.file_registry
+        group by source
+        order by source
+        """,
+    )
+
+
+def _stands_out(connection: duckdb.DuckDBPyConnection, values: Mapping[str, Any], labels: Row) -> list[Row]:
+    """The page in a few sentences, each with the section that shows it."""
+    said = []
+    if values["whale"]:
+        said.append(("whale", values["whale"]["lead"]))
+    if missed := [row for row in values["targets"] if row["status"] == "missed"]:
+        names = [labels["codes"].get(f"kpi_{row['kpi']}", row["title"]) for row in missed]
+        said.append(
+            (
+                "targets",
+                labels["out_targets"].format(
+                    missed=count(len(missed)), total=count(len(values["targets"])), names=labels["comma"].join(names)
+                ),
+            )
+        )
+    if values["anomalies"]:
+        largest = values["anomalies"][0]
+        said.append(
+            (
+                "pools",
+                labels["out_anomaly"].format(
+                    count=count(len(values["anomalies"])),
+                    pool=largest["pool_name"] or largest["pool_id"],
+                    month=largest["month"],
+                    difference=signed(largest["difference"]),
+                ),
+            )
+        )
+    if values["churn"]:
+        risk = rows(connection, "select sum(expected_profit_lost) as lost from analytics.churn_risk")[0]["lost"]
+        days = values["churn"][0]["horizon_days"]
+        said.append(("churn", labels["out_churn"].format(lost=money(risk), days=days)))
+    if values["credit"]["listed"]:
+        suggestions = values["credit"]["listed"][0]["suggestions"]
+        said.append(
+            (
+                "credit",
+                labels["out_credit"].format(count=count(suggestions), overdue=money(values["credit"]["overdue"])),
+            )
+        )
+    if values["actions"]:
+        effect = rows(
+            connection, "select count(*) as advised, sum(expected_effect) as effect from overview.customer_actions"
+        )[0]
+        said.append(
+            ("actions", labels["out_actions"].format(count=count(effect["advised"]), effect=money(effect["effect"])))
+        )
+    return [{"anchor": anchor, "text": text} for anchor, text in said]
+
+
 def _models(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     """The forecasting model in use for each purpose and horizon, and how it did on months it had not seen."""
-    return _rows(
+    return rows(
         connection,
         """
         select purpose, horizon_days as days, model, origins, bias, auc, rmse, naive_rmse, passes, why
@@ -323,7 +813,7 @@ def _models(connection: duckdb.DuckDBPyConnection) -> list[Row]:
 
 
 def _reconciliation(connection: duckdb.DuckDBPyConnection) -> list[Row]:
-    return _rows(
+    return rows(
         connection,
         """
         select check_name, count(*) as months, count(*) filter (difference <> 0) as deviating,
@@ -340,20 +830,22 @@ def _reconciliation(connection: duckdb.DuckDBPyConnection) -> list[Row]:
 
 def _quality(checks: pd.DataFrame) -> Row:
     """The checks by table, those that did not pass, and apart from these how the release stands beside earlier ones."""
+    import pandas as pd
+
     approvals = {name: checks.get(name, pd.Series(pd.NA, checks.index)) for name in ("approved_by", "approval_reason")}
     checks = checks.assign(**{name: column.astype("string").fillna("") for name, column in approvals.items()})
     is_beside = checks["stage"].isin(CIRCUMSTANCES)
     ledger, beside = checks[~is_beside], checks[is_beside]
     tables = []
-    for table, rows in ledger.groupby("table_name"):
-        passed = rows["passed"].astype(bool)
+    for table, found in ledger.groupby("table_name"):
+        passed = found["passed"].astype(bool)
         tables.append(
             {
                 "table_name": table,
-                "checks": len(rows),
+                "checks": len(found),
                 "passed": int(passed.sum()),
-                "warnings": int((~passed & (rows["severity"] == "warn")).sum()),
-                "failures": int((~passed & (rows["severity"] == "error")).sum()),
+                "warnings": int((~passed & (found["severity"] == "warn")).sum()),
+                "failures": int((~passed & (found["severity"] == "error")).sum()),
             }
         )
     unsettled = ledger[~ledger["passed"].astype(bool)].sort_values(["severity", "table_name", "check_name"])
@@ -386,6 +878,8 @@ class Curve:
 
 
 def _whale(connection: duckdb.DuckDBPyConnection, labels: Row) -> Row | None:
+    from markupsafe import Markup
+
     profit = _curve(connection, "operating_profit")
     if profit is None:
         return None
@@ -409,11 +903,19 @@ def _whale(connection: duckdb.DuckDBPyConnection, labels: Row) -> Row | None:
         "end": end,
         "axis": labels["whale_axis"],
     }
+    lines = []
+    for curve in (profit, margin):
+        if curve is not None:
+            whole = curve.total if in_percent else 1.0
+            lines.append((curve.ranks, [value / whole for value in curve.profits]))
+
+    def draw(size: charts.Size) -> str:
+        return charts.curve(lines, profit.peak, texts, size, name="whale-curve", in_percent=in_percent)
+
     return {
         "lead": lead,
         "has_gross_margin": margin is not None,
-        "broad": draw(profit, margin, texts, in_percent=in_percent, name="broad", width=1000, height=400, font=15),
-        "narrow": draw(profit, margin, texts, in_percent=in_percent, name="narrow", width=360, height=280, font=12),
+        "chart": Markup(charts.both(draw, charts.sizes(400, 280))),
     }
 
 
@@ -432,153 +934,3 @@ def _curve(connection: duckdb.DuckDBPyConnection, profit_level: str) -> Curve | 
     step = max(1, len(ranks) // MOST_POINTS)
     kept = sorted({*range(0, len(ranks), step), peak, len(ranks) - 1})
     return Curve([ranks[i] for i in kept], [profits[i] for i in kept], kept.index(peak))
-
-
-def draw(
-    profit: Curve,
-    margin: Curve | None,
-    texts: Row,
-    *,
-    in_percent: bool,
-    name: str,
-    width: int,
-    height: int,
-    font: int,
-) -> str:
-    """The curve as inline SVG of a given size; `name` makes its ids its own and is its class.
-
-    Drawn by hand and not by a plotting library: it takes its colours from the page, also in the dark, and its text is
-    text.
-    """
-    from markupsafe import escape
-
-    def scaled(curve: Curve) -> list[float]:
-        return [value / curve.total for value in curve.profits] if in_percent else list(curve.profits)
-
-    values = scaled(profit)
-    others = scaled(margin) if margin else []
-    ticks = _ticks(min(0.0, *values, *others), max(0.0, *values, *others))
-    tick_texts = [percent(tick) if in_percent else _compact(tick) for tick in ticks]
-    left, right = (
-        10 + font * 0.62 * max(len(text) for text in tick_texts),
-        16 + font * 0.62 * len(texts["end"]),
-    )
-    top, bottom = 2.4 * font, 2.6 * font
-    customers = max(profit.ranks[-1], 1)
-
-    def x(rank: float, last: int = customers) -> float:
-        return left + (width - left - right) * rank / last
-
-    def y(value: float) -> float:
-        return top + (height - top - bottom) * (ticks[-1] - value) / (ticks[-1] - ticks[0])
-
-    def path(curve: Curve, heights: Sequence[float], first: int, last: int) -> str:
-        points = zip(curve.ranks[first : last + 1], heights[first : last + 1], strict=True)
-        return "M" + " L".join(f"{x(rank, max(curve.ranks[-1], 1)):.1f} {y(value):.1f}" for rank, value in points)
-
-    def area(first: int, last: int) -> str:
-        ends = (profit.ranks[last], profit.ranks[first])
-        return f"{path(profit, values, first, last)} L{x(ends[0]):.1f} {y(0):.1f} L{x(ends[1]):.1f} {y(0):.1f} Z"
-
-    peak_x, peak_y = x(profit.ranks[profit.peak]), y(values[profit.peak])
-    last = len(values) - 1
-    # The label of the peak stays inside the picture: its text is about 0.55 of the font wide per character.
-    half = min(0.28 * font * len(texts["peak"]), (width - 8) / 2)
-    label_x = min(max(peak_x, half + 4), width - half - 4)
-    parts = [
-        f'<svg class="chart {name}" viewBox="0 0 {width} {height}" font-size="{font}" role="img" '
-        f'aria-labelledby="{name}-title {name}-description">',
-        f'<title id="{name}-title">{escape(texts["title"])}</title>',
-        f'<desc id="{name}-description">{escape(texts["description"])}</desc>',
-    ]
-    for tick, text in zip(ticks, tick_texts, strict=True):
-        line = "zero" if tick == 0 or (in_percent and abs(tick - 1) < 1e-9) else "grid"
-        parts.append(
-            f'<line class="{line}" x1="{left:.1f}" x2="{width - right:.1f}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-        )
-        parts.append(
-            f'<text x="{left - 8:.1f}" y="{y(tick) + font * 0.35:.1f}" text-anchor="end">{escape(text)}</text>'
-        )
-    parts.append(f'<path class="rise" d="{area(0, profit.peak)}"/>')
-    parts.append(f'<path class="fall" d="{area(profit.peak, last)}"/>')
-    if margin:
-        parts.append(f'<path class="other" d="{path(margin, others, 0, len(others) - 1)}"/>')
-    parts.append(f'<path class="curve up" d="{path(profit, values, 0, profit.peak)}"/>')
-    parts.append(f'<path class="curve down" d="{path(profit, values, profit.peak, last)}"/>')
-    parts.append(f'<circle class="dot end" cx="{x(customers):.1f}" cy="{y(values[last]):.1f}" r="5"/>')
-    parts.append(f'<circle class="dot" cx="{peak_x:.1f}" cy="{peak_y:.1f}" r="5"/>')
-    parts.append(
-        f'<text class="strong" x="{label_x:.1f}" y="{peak_y - font:.1f}" text-anchor="middle">{escape(texts["peak"])}</text>'
-    )
-    parts.append(
-        f'<text class="strong" x="{width - right + 12:.1f}" y="{y(values[last]) + font * 0.35:.1f}">{escape(texts["end"])}</text>'
-    )
-    parts.append(
-        f'<text x="{(left + width - right) / 2:.1f}" y="{height - font * 0.6:.1f}" text-anchor="middle">'
-        f"{escape(texts['axis'])}</text>"
-    )
-    return "\n".join([*parts, "</svg>"])
-
-
-def _ticks(lowest: float, highest: float) -> list[float]:
-    """Four to eight round values from at or below `lowest` to at or above `highest`, 0 among them."""
-    span = (highest - lowest) or 1.0
-    magnitude = 10 ** math.floor(math.log10(span / 4))
-    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if span / (factor * magnitude) <= 6)
-    first, last = math.floor(lowest / step + 1e-9), math.ceil(highest / step - 1e-9)
-    return [number * step for number in range(first, max(last, first + 1) + 1)]
-
-
-# Numbers as text: a true minus sign, thin grouping, and never a negative zero.
-
-
-def money(amount: Any) -> str:
-    """Whole units of base currency; missing amounts are an en dash."""
-    return "–" if amount is None else _minus(f"{round(float(amount)) or 0:,}")
-
-
-def cents(amount: Any) -> str:
-    """Two decimals."""
-    return "–" if amount is None else _minus(f"{round(float(amount), 2) or 0:,.2f}")
-
-
-def signed(amount: Any) -> str:
-    """Whole units with a plus where above zero."""
-    return "–" if amount is None else ("+" if round(float(amount)) > 0 else "") + money(amount)
-
-
-def count(number: Any) -> str:
-    """A whole number."""
-    return f"{int(number):,}"
-
-
-def percent(ratio: Any) -> str:
-    """A ratio as whole percent."""
-    return "–" if ratio is None else _minus(f"{round(100 * float(ratio)) or 0}\u202f%")
-
-
-def signed_percent(ratio: Any) -> str:
-    """A ratio as whole percent with a plus where above zero."""
-    return "–" if ratio is None else ("+" if round(100 * float(ratio)) > 0 else "") + percent(ratio)
-
-
-def share(part: Any, whole: Any) -> str:
-    """`part` of `whole` in percent with one decimal; an en dash where the whole is not positive."""
-    return _minus(f"{100 * float(part) / float(whole):.1f}\u202f%") if whole and float(whole) > 0 else "–"
-
-
-def _compact(amount: float) -> str:
-    for size, suffix in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
-        if abs(amount) >= size:
-            return _minus(f"{amount / size:.3g}\u202f{suffix}")
-    return _minus(f"{amount:.3g}")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\u2212")
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> list[Row]:
-    result = connection.execute(query, list(parameters))
-    names = [description[0] for description in result.description or []]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

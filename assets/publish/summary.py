@@ -25,7 +25,12 @@ NAME_WIDTH = 30
 def open_release(releases: Path) -> tuple[Path, duckdb.DuckDBPyConnection]:
     """The current release's folder and its database, read-only. Raises WhalecurveError when nothing is published."""
     release = require_current(releases)
-    return release.path, duckdb.connect(str(release.path / DATABASE), read_only=True)
+    return release.path, open_database(release.path)
+
+
+def open_database(release: Path) -> duckdb.DuckDBPyConnection:
+    """The database of a release folder, read-only."""
+    return duckdb.connect(str(release / DATABASE), read_only=True)
 
 
 def summary(releases: Path) -> str:

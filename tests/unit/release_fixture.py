@@ -244,8 +244,77 @@ OVERVIEW = """
     create table analytics.profitability_matrix as
         select customer_id, as_of_date, net_revenue_12m, operating_profit_12m as profit_12m,
             case when operating_profit_12m > 0 then 'protect' else 'reprice' end as strategy,
-            case when operating_profit_12m > 0 then '保护' else '调价' end as strategy_zh
+            case when operating_profit_12m > 0 then '保护' else '调价' end as strategy_zh,
+            (30 + 60 * churn_probability)::double as relationship_strength
         from overview.customers;
+
+    create table analytics.relationship_strength as
+        select customer_id, as_of_date, (30 + 60 * churn_probability)::double as strength, 'strong' as strength_class,
+            60.0::double as strong_from, 0.75::double as coverage, 'complaints' as weakest_part,
+            '62 of 100: <complaints>' as explanation
+        from overview.customers;
+
+    create table analytics.break_even as
+        select customer_id, as_of_date, horizon, lever, null::varchar as first_lever, null::varchar as second_lever,
+            operating_profit_12m as profit_now, operating_profit_12m > 0 as is_profitable, true as is_feasible,
+            lever_rank, unit, now as current_value, target as target_value, null::varchar as second_unit,
+            null::double as second_current_value, null::double as second_target_value,
+            (-operating_profit_12m)::decimal(22, 4) as expected_effect,
+            'Profitable if the <' || lever || '> of ' || customer_id || ' changes, counting ' || horizon || '.' as sentence
+        from overview.customers, (values ('full_cost'), ('avoidable')) as horizons(horizon),
+            (values ('discount_ceiling', 1, 'percent of list price', 33.291, 3.548), ('cost_to_serve', 2, 'money', 9.0, 4.0))
+                as levers(lever, lever_rank, unit, now, target);
+
+    create table analytics.customer_stage_flows as
+        select month, date '2026-06-30' as as_of_date, from_stage, to_stage, customers::bigint as customers
+        from (select distinct month from marts.customer_profitability),
+            (values ('prospect', 'new', 2), ('new', 'active', 3), ('active', 'active', 41), ('active', 'at_risk', 1),
+                ('at_risk', 'lapsed', 1)) as flows(from_stage, to_stage, customers);
+
+    create table analytics.credit_risk as
+        select customer_id, as_of_date, (net_revenue_12m / 6)::decimal(22, 4) as exposure,
+            (net_revenue_12m / 24)::decimal(22, 4) as overdue, 0.05::double as loss_rate, 41.5::double as dso,
+            7.25::double as days_late_paid_12m, (net_revenue_12m / 120)::decimal(22, 4) as expected_credit_loss,
+            (net_revenue_12m / 5)::decimal(22, 4) as credit_limit, (net_revenue_12m / 8)::decimal(22, 4) as recommended_limit,
+            case when customer_id < 'C015' then 'prepay' else 'none' end as suggestion, 'CR-1' as rule_id,
+            (net_revenue_12m / 100)::decimal(22, 4) as expected_effect, 'CR-1: <' || customer_id || '> pays late.' as explanation
+        from overview.customers;
+
+    create table analytics.cost_anomalies as
+        select month, date '2026-06-30' as as_of_date, pool_id, pool_name, actual_amount,
+            (actual_amount - 1234)::decimal(22, 2) as expected_amount, 1234.00::decimal(22, 2) as residual_amount,
+            month = date '2026-02-01' and pool_id = 'support' as is_anomaly, 'Support cost <more>.' as explanation
+        from overview.cost_pools;
+
+    create table analytics.acquisition_channels as
+        select channel, month, 4::bigint as new_customers, 480.00::decimal(22, 2) as cost_12m, 12::bigint as new_customers_12m,
+            40.0000::decimal(22, 4) as cac_12m, 7::bigint as payback_months, 'paid_back' as payback_status,
+            case when month < date '2025-07-01' then 0.37 end::double as roi_12m
+        from (select distinct month from marts.customer_profitability), (values ('Fair'), ('<Web>')) as channels(channel);
+
+    create table analytics.service_quality as
+        select channel, month, 10::bigint as case_count, 1::bigint as open_case_count, 8::bigint as responded_case_count,
+            9::bigint as closed_case_count, 0.75::double as response_within_target_share,
+            0.5::double as resolution_within_target_share, 0.8::double as csat, 4::bigint as csat_answers,
+            2::bigint as complaint_count, 130.00::decimal(22, 2) as cost
+        from (select distinct month from marts.customer_profitability), (values ('Phone'), ('<Fax>')) as channels(channel);
+
+    create table analytics.kpis as
+        select * from (values
+            ('operating_margin_12m', 'Operating margin', 0.0912, 'share', 0.10, 'higher', 'missed', 0.0871, 0.0041),
+            ('first_response_hours', 'First response', 0.4667, 'hours', 4.0, 'lower', 'met', 0.5, -0.0333),
+            ('unheard_of', 'New <figure>', 3.0, 'customers', 2.0, 'lower', 'missed', null, null),
+            ('cac', 'Acquisition cost', 1486.01, 'base currency', null, 'lower', 'no_target', null, null)
+        ) as kpis(kpi, title, value, unit, target, direction, status, previous_value, change);
+
+    create table analytics.model_drift as
+        select * from (values ('rate_90', 0.01, 'steady'), ('complaint_rate', 0.31, 'drifted')) as drift(feature, psi, status);
+
+    create schema raw;
+    create table raw.file_registry as
+        select 'billing' as source, 'invoices_' || n || '.csv' as file_name, date '2026-06-30' as extract_date,
+            100::bigint as rows_in, 1::bigint as rows_quarantined
+        from range(3) as files(n);
 
     create table analytics.model_quality as
         select * from (values
