@@ -140,7 +140,12 @@ def test_disk_is_held_against_the_warehouse(workspace):
     assert level(1 << 30) == OK
     with workspace.warehouse_path.open("a") as file:
         file.truncate(2 << 30)  # sparse
-    assert (level(2 << 30), level((6 << 30) - 1), level(6 << 30)) == (WARNING, WARNING, OK)
+    assert (level((2 << 30) - 1), level(2 << 30), level((6 << 30) - 1), level(6 << 30)) == (
+        PROBLEM,
+        WARNING,
+        WARNING,
+        OK,
+    )
     assert size < 1 << 30
 
 
