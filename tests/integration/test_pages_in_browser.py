@@ -23,6 +23,8 @@ pytestmark = [
 ]
 
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PAPER = {"width": 720, "height": 1020}
+"""A4 less its margins, in CSS pixels."""
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>" + "Unbreakable" * 30
 LOOKS = [
     ("report-en", DESK, "light"),
@@ -149,12 +151,13 @@ def test_the_keyboard_gets_past_the_contents(open_page):
 
 @pytest.mark.parametrize("name", ["report-en", "customer-en"])
 def test_paper_is_white_and_has_every_column(open_page, name):
-    page = open_page(name, PHONE, "dark")
+    page = open_page(name, PAPER, "dark")
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate(
         "[...document.querySelectorAll('th.extra')].every(cell => getComputedStyle(cell).display != 'none')"
     )
+    assert page.evaluate("document.documentElement.scrollWidth") <= PAPER["width"]
     assert page.locator("nav").count() == 0 or not page.locator("nav").is_visible()
     assert page.locator("svg.chart.broad:visible").count() > 0
     assert page.pdf(format="A4").startswith(b"%PDF")

@@ -130,6 +130,7 @@ def test_all_dots_of_a_colour_are_one_element():
         if element.attrib["d"].count("M") > 1
     ]
     assert dots == [300, 300]
+    assert picture.count(" L ") >= 600  # each dot is a line of no length: without the line nothing is drawn
     assert len(picture) < 30_000
 
 
