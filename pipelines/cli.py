@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--date", type=_date, help="one business date")
     run.add_argument("--from", dest="first", type=_date, help="first business date of a range, run at once")
     run.add_argument("--to", dest="last", type=_date, help="last business date of the range")
+    run.add_argument(
+        "--as-known",
+        choices=("now", "then"),
+        default="now",
+        help="then: make the release of --date again from what was delivered up to that date, beside the releases (default: now)",
+    )
 
     command(
         "rebuild",
@@ -312,6 +318,11 @@ def _run(arguments: Arguments) -> None:
         _wrong_call("--date is for one date, --from and --to for a range: give one or the other")
     if (first is None) != (last is None):
         _wrong_call("--from and --to go together")
+    if arguments.as_known == "then":
+        if not arguments.date:
+            _wrong_call("--as-known then is for one date: give it with --date")
+        _run_as_known_then(arguments.date)
+        return
     if first is None:
         delivered = sorted(set().union(*delivered_dates(workspace.landing, list(workspace.company().sources)).values()))
         if not delivered:
@@ -326,6 +337,16 @@ def _run(arguments: Arguments) -> None:
     _say(f"Running {span} for {workspace.company().name}:")
     run_dates(first, last, say=_say)
     _summary(arguments)
+
+
+def _run_as_known_then(date: datetime.date) -> None:
+    from assets.publish.summary import summary
+    from pipelines.as_known import run_as_known_then
+
+    _say(f"Running {date} for {Workspace.from_environment().company().name} as it was known then:")
+    releases, standing = run_as_known_then(date, say=_say)
+    print(summary(releases))
+    print(standing)
 
 
 def _rebuild(arguments: Arguments) -> None:

@@ -41,7 +41,9 @@ from assets.ingest.erasure import (
 from assets.ingest.person import Person, delivered_files, find, left_in_clear
 from assets.ingest.sql import identifier, literal
 from assets.publish.release import Release, current, erase, releases
-from pipelines.resources import Workspace
+from assets.publish.targets.delivery import deliver, withdraw
+from pipelines.as_known import FOLDER as AS_KNOWN
+from pipelines.resources import Workspace, target_secrets
 from pipelines.runs import rebuild
 from pipelines.writer import single_writer
 
@@ -131,7 +133,9 @@ def forget(
                 "Run the dates up to it, or roll back, and forget the person again. The raw layer holds them no more."
             )
     removed = erase(workspace.releases, findings.releases, at=day.isoformat())
-    write_entry(workspace.raw, planned, {"action": "done", "token": token, "release": published.release_id})
+    withdrawn, unreached = _withdraw_from_targets(workspace, published)
+    if not unreached:
+        write_entry(workspace.raw, planned, {"action": "done", "token": token, "release": published.release_id})
     return "\n".join(
         [
             *_said(workspace, findings, person),
@@ -140,8 +144,10 @@ def forget(
             "  warehouse   built anew from the raw layer",
             f"  advice      {findings.advice:,} earlier pieces removed",
             f"  releases    {len(removed)} removed: {', '.join(removed) or 'none'}; current: {published.release_id}",
+            *withdrawn,
             *_money_said(before, _money(published)),
             *_left_said(workspace, findings, person, left),
+            *unreached,
         ]
     )
 
@@ -283,14 +289,33 @@ def _publish_without(workspace: Workspace, say: Callable[[str], None]) -> None:
     for name in (".duckdb", ".duckdb.wal"):
         workspace.warehouse_path.with_suffix(name).unlink(missing_ok=True)
     shutil.rmtree(workspace.spark, ignore_errors=True)
+    shutil.rmtree(workspace.data / AS_KNOWN, ignore_errors=True)  # can be made again, without them
     try:
-        rebuild(say=say)
+        rebuild(say=say, publish_to_targets=False)
     except WhalecurveError as error:
         raise WhalecurveError(
             "The raw layer holds the person no more and the warehouse was removed, but no release without them could be "
             f"published, so the releases still hold them:\n{error}\n"
             "Mend that and run the same command again; it goes on from here."
         ) from None
+
+
+def _withdraw_from_targets(workspace: Workspace, published: Release) -> tuple[list[str], list[str]]:
+    """Bring each release target to the clean release and remove there what the data folder does not keep: nobody knows
+    of those whether they hold the person. Returns what was done, and what is left because a target was not reached."""
+    kept = [release.release_id for release in releases(workspace.releases)]
+    done, left = [], []
+    for name, target in workspace.company().releases.targets.items():
+        try:
+            deliver(name, target, published, target_secrets(name))
+            gone = withdraw(name, target, kept, target_secrets(name))
+            done.append(f"  target      {name} has the current release; {len(gone)} earlier removed there")
+        except WhalecurveError as error:
+            left.append(
+                f"Left: the release target {name} was not reached and may hold the person still. {error} Run the same command "
+                "again when it is there; it goes on from here."
+            )
+    return done, left
 
 
 # Saying
@@ -343,13 +368,6 @@ def _left_said(
             f"Left: {path} holds a name or address of theirs, kept by the company or noted by a former run. Take it out there."
             for path in _said_elsewhere(workspace, person)
         ]
-    # A target in PostgreSQL holds the current release alone.
-    keeping = [name for name, target in workspace.company().releases.targets.items() if target.kind != "postgres"]
-    if keeping and findings.releases:
-        lines.append(
-            f"Left: the release targets {', '.join(keeping)} keep earlier releases, which hold the person still. Remove there: "
-            f"{', '.join(findings.releases)}."
-        )
     return lines
 
 

@@ -110,9 +110,10 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
     return _execute(job, tags, say)
 
 
-def rebuild(*, say: Callable[[str], None]) -> str:
+def rebuild(*, say: Callable[[str], None], publish_to_targets: bool = True, tell: bool = True) -> str:
     """Run the daily job from the raw layer on, reading no deliveries; every table is built in full. Returns the run's id.
 
+    Without `publish_to_targets` the release stays in the data folder; without `tell` nobody is alerted.
     Raises WhalecurveError with the reason when a step fails.
     """
     from pipelines.definitions import defs
@@ -124,7 +125,9 @@ def rebuild(*, say: Callable[[str], None]) -> str:
     job = defs.resolve_job_def(DAILY_RUN)
     read = ("landing", "raw")
     after = [key for key in defs.resolve_asset_graph().executable_asset_keys if key.path[0] not in read]
-    return _execute(job, _owner(), say, asset_selection=after)
+    if not publish_to_targets:
+        after = [key for key in after if key.path[0] != "release" or key.path[1] == "current"]
+    return _execute(job, _owner(), say, tell=tell, asset_selection=after)
 
 
 def _owner() -> dict[str, str]:
@@ -132,7 +135,7 @@ def _owner() -> dict[str, str]:
     return {PID_TAG: str(os.getpid()), DATA_TAG: str(data_folder())}
 
 
-def _execute(job: Any, tags: dict[str, str], say: Callable[[str], None], **selection: Any) -> str:
+def _execute(job: Any, tags: dict[str, str], say: Callable[[str], None], *, tell: bool = True, **selection: Any) -> str:
     import dagster as dg
 
     with (
@@ -147,7 +150,8 @@ def _execute(job: Any, tags: dict[str, str], say: Callable[[str], None], **selec
             instance=instance, tags=tags, run_config={"loggers": {"console": {}}}, raise_on_error=False, **selection
         )
     interrupted = _interrupted(result)
-    _tell(dead, None if interrupted else result, before, say)
+    if tell:
+        _tell(dead, None if interrupted else result, before, say)
     if interrupted:
         raise KeyboardInterrupt
     if not result.success:

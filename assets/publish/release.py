@@ -24,6 +24,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -645,11 +646,16 @@ def _as_of(release: Path) -> datetime.date:
 
 
 def _is_release_name(path: Path) -> bool:
+    return not path.is_symlink() and is_release_id(path.name)
+
+
+def is_release_id(name: str) -> bool:
+    """Whether a name is one that releases have: an as-of date and twelve figures of a hash."""
     try:
-        _as_of(path)
+        datetime.date.fromisoformat(name[:10])
     except ValueError:
         return False
-    return not path.is_symlink() and len(path.name) == len("2026-06-30-1f0c5a9be214")
+    return re.fullmatch("-[0-9a-f]{12}", name[10:]) is not None
 
 
 # Files

@@ -274,6 +274,14 @@ def copied(published: Keyed, tmp_path: Path) -> Keyed:
     return Keyed(published.warm, published.company, tmp_path / "data")
 
 
+def with_target(whalecurve: Keyed, company: Path, share: Path) -> Keyed:
+    """The same data folder, under a company that also publishes to a folder."""
+    shutil.copytree(whalecurve.company, company)
+    with (company / "company.yml").open("a", encoding="utf-8") as file:
+        file.write(f"\nreleases: {{targets: {{share: {{kind: folder, path: '{share}'}}}}}}\n")
+    return Keyed(whalecurve.warm, company, whalecurve.data)
+
+
 @pytest.mark.slow
 def test_a_release_names_nobody_and_its_pseudonyms_join(published):
     said = everything_said(published.data / "releases")
@@ -348,6 +356,11 @@ def test_a_forgotten_person_is_nowhere_and_the_money_stays(copied, tmp_path, who
     before = totals(copied.release)
     old = sorted(path.name for path in (copied.data / "releases").glob("2026-*"))
     everything = (*ADA, "ada.new@example.org", *IDS)
+    share = tmp_path / "share"
+    copied = with_target(copied, tmp_path / "company", share)
+    copied("deliver")
+    shutil.copytree(copied.data / "releases" / old[0], share / old[0])
+    (copied.data / "as_known" / "2026-01-31").mkdir(parents=True)
     said = everything_said(copied.data / "raw")
     assert all(clear in said for clear in everything)
     assert all(IDS[1] in customers for customers in advised(copied.data).values())
@@ -360,6 +373,9 @@ def test_a_forgotten_person_is_nowhere_and_the_money_stays(copied, tmp_path, who
     assert sorted(path.name for path in (copied.data / "releases").glob("2026-*")) == [copied.release.name]
     assert copied.release.name not in old
     assert all(name in done.stdout for name in old)
+    assert [path.name for path in share.glob("2026-*")] == [copied.release.name]
+    assert "share has the current release; 2 earlier removed there" in done.stdout
+    assert not (copied.data / "as_known").exists()
     assert "money       conserved" in done.stdout
     assert "advice      2 earlier pieces removed" in done.stdout
     assert advised(copied.data)["2026-01-31"] == {"K-1002"}

@@ -84,6 +84,25 @@ def test_running_a_date_again_changes_nothing(copied, three_days):
     assert "As of 2026-06-02" in done.stdout
 
 
+def test_a_date_as_it_was_known_then_is_the_release_of_then_byte_for_byte(copied, shuffled, two_days):
+    company = copied(shuffled)
+    kept = tree(company.data / "releases"), tree(company.data / "raw")
+    done = company("run", "--date", THIRD, "--as-known", "then")
+    assert f"It is release {shuffled.release_id} of {THIRD}, byte for byte" in done.stdout
+    made = tree(company.data / "as_known" / THIRD / "releases" / shuffled.release_id)
+    theirs = tree(company.data / "releases" / shuffled.release_id)
+    of_its_making = {"manifest.json", "whalecurve.duckdb"}
+    assert {name for name in theirs if made.get(name) != theirs[name]} == of_its_making
+    assert made.keys() == theirs.keys()
+
+    done = company("run", "--date", SECOND, "--as-known", "then")
+    made = tree(company.data / "as_known" / SECOND / "releases" / two_days.release_id)
+    theirs = tree(company.data / "releases" / two_days.release_id)
+    assert {name for name in theirs if made.get(name) != theirs[name]} == of_its_making, "nothing later is seen"
+    assert (tree(company.data / "releases"), tree(company.data / "raw")) == kept, "the company's own stays as it was"
+    assert {path.name for path in (company.data / "as_known" / SECOND).iterdir()} == {"releases"}
+
+
 def test_a_release_holds_what_a_reader_is_promised(three_days):
     folder = three_days.data / "releases" / three_days.release_id
     tables = {*PUBLISHED, "data_quality", "deliveries"}

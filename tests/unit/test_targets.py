@@ -25,7 +25,7 @@ from assets import gate
 from assets.company import FolderTarget, ObjectTarget, PostgresTarget
 from assets.errors import ConfigurationError, WhalecurveError
 from assets.publish.release import verify
-from assets.publish.targets.delivery import Secrets, TargetError, deliver
+from assets.publish.targets.delivery import Secrets, TargetError, deliver, withdraw
 
 psycopg = pytest.importorskip("psycopg", reason="the optional extra whalecurve[targets] is not installed")
 
@@ -356,6 +356,27 @@ def test_a_bucket_keeps_as_many_releases_as_it_should(store, bucket, numbered):
     assert len(kept) == 2
 
 
+def test_what_is_no_release_is_never_removed_from_a_bucket(store, bucket, numbered):
+    for key in ("2020-accounts/ledger.csv", "0000/x", "2026-01-01-notes/y"):
+        bucket.put_object(Bucket="reports", Key=key, Body=b"somebody's")
+    for number in range(4):
+        to_objects(store, numbered(number), keep=2, prefix="")
+    for key in ("2020-accounts/ledger.csv", "0000/x", "2026-01-01-notes/y"):
+        assert content(bucket, key) == b"somebody's"
+
+
+def test_releases_that_may_not_be_kept_are_withdrawn_from_a_bucket(store, bucket, numbered):
+    for number in range(3):
+        to_objects(store, numbered(number))
+    settings = {"kind": "s3", "bucket": "reports", "prefix": "whale/", "endpoint": store, "region": "us-east-1"}
+    secrets = Secrets("WHALECURVE_TARGET_LAKE_", {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret"})
+    kept = [numbered(1).release_id]
+    assert withdraw("lake", ObjectTarget.model_validate(settings), kept, secrets) == [numbered(0).release_id]
+    keys = [entry["Key"] for entry in bucket.list_objects_v2(Bucket="reports")["Contents"]]
+    left = {key.split("/")[1] for key in keys if key.count("/") > 1}
+    assert left == {numbered(1).release_id, numbered(2).release_id}, "the current one stays whatever is asked"
+
+
 def test_a_bucket_that_is_not_there_is_named(store, bucket, numbered):
     with pytest.raises(TargetError, match="elsewhere"):
         to_objects(store, numbered(1), bucket="elsewhere")
@@ -375,6 +396,15 @@ def test_a_folder_gets_the_release_whole_and_keeps_the_newest(numbered, tmp_path
     (current / "one.parquet").write_bytes(b"damaged")
     assert not deliver("share", target, numbered(3), NO_SECRETS).is_new
     assert verify(current) == [], "a damaged copy is mended"
+
+
+def test_releases_that_may_not_be_kept_are_withdrawn_from_a_folder(numbered, tmp_path):
+    target = FolderTarget(kind="folder", path=str(tmp_path / "share"))
+    for number in range(3):
+        deliver("share", target, numbered(number), NO_SECRETS)
+    assert withdraw("share", target, [numbered(1).release_id], NO_SECRETS) == [numbered(0).release_id]
+    left = {path.name for path in (tmp_path / "share").iterdir() if path.is_dir() and not path.is_symlink()}
+    assert left == {numbered(1).release_id, numbered(2).release_id}
 
 
 def test_a_folder_that_cannot_be_written_is_named(numbered, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from assets.company import FolderTarget, ObjectTarget, PostgresTarget, Target
@@ -70,6 +70,22 @@ def deliver(name: str, target: Target, release: Release, secrets: Secrets) -> De
             f"Target {name}: release {release.release_id} is damaged and was not delivered: {'; '.join(problems)}."
         )
     return _DELIVER[type(target)](name, target, release, secrets)
+
+
+def withdraw(name: str, target: Target, kept: Collection[str], secrets: Secrets) -> list[str]:
+    """Remove from a target every release that is neither among `kept` (ids) nor current there; returns the ids.
+
+    PostgreSQL holds the current release alone. Raises TargetError or ConfigurationError naming the target.
+    """
+    if isinstance(target, FolderTarget):
+        from assets.publish.targets import folder
+
+        return folder.withdraw(name, target, kept)
+    if isinstance(target, ObjectTarget):
+        from assets.publish.targets import objects
+
+        return objects.withdraw(name, target, kept, secrets)
+    return []
 
 
 def _to_folder(name: str, target: FolderTarget, release: Release, secrets: Secrets) -> Delivered:

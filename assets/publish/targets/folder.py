@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from assets.company import FolderTarget
@@ -16,7 +18,7 @@ from assets.publish.targets.delivery import Delivered, TargetError
 def deliver(name: str, target: FolderTarget, release: Release) -> Delivered:
     """Copy the release beside those that are there, check it, point `current` to it, and remove all but the newest."""
     place = Path(target.path)
-    try:
+    with _reached(name, place):
         place.mkdir(parents=True, exist_ok=True)
         with releases.only_publisher(place):
             was = releases.current(place)
@@ -27,12 +29,26 @@ def deliver(name: str, target: FolderTarget, release: Release) -> Delivered:
                 place, release.release_id, action="deliver", run_id=str(release.manifest.get("run_id", ""))
             )
         releases.prune(place, target.keep)
+    return Delivered(name, str(place), release.release_id, was.release_id if was else None)
+
+
+def withdraw(name: str, target: FolderTarget, kept: Collection[str]) -> list[str]:
+    """Remove the releases that are neither among `kept` nor the current one; returns their ids."""
+    place = Path(target.path)
+    with _reached(name, place):
+        there = [release.release_id for release in releases.releases(place)]
+        return releases.erase(place, set(there) - set(kept))
+
+
+@contextlib.contextmanager
+def _reached(name: str, place: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise TargetError(
             f"Target {name}: {place} cannot be written ({error.strerror or error}). Readers there have the release they had. "
             "Free space or correct the permissions, then run `whalecurve deliver`."
         ) from error
-    return Delivered(name, str(place), release.release_id, was.release_id if was else None)
 
 
 def _copy(source: Path, final: Path) -> None:

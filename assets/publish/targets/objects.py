@@ -9,13 +9,15 @@ A reader gets `current.json` first and reads below the prefix it names; that rel
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from assets.company import ObjectTarget
-from assets.publish.release import MANIFEST, Release
+from assets.publish.release import MANIFEST, Release, is_release_id
 from assets.publish.targets.delivery import EXTRA_MISSING, Delivered, Secrets, TargetError
 
 POINTER = "current.json"
@@ -23,6 +25,42 @@ POINTER = "current.json"
 
 def deliver(name: str, target: ObjectTarget, release: Release, secrets: Secrets) -> Delivered:
     """Upload what is not there yet, point to it, and remove all but the releases to keep."""
+    root = _root(target)
+    with _reached(name, target, secrets) as client:
+        was = _current(client, target.bucket, root)
+        if was != release.release_id:
+            _upload(client, target.bucket, f"{root}{release.release_id}/", release.path)
+            pointer = {
+                "release_id": release.release_id,
+                "as_of_date": release.as_of.isoformat(),
+                "prefix": f"{root}{release.release_id}/",
+            }
+            client.put_object(
+                Bucket=target.bucket,
+                Key=f"{root}{POINTER}",
+                Body=json.dumps(pointer).encode(),
+                ContentType="application/json",
+                CacheControl="no-cache",
+            )
+        _prune(client, target, root, {release.release_id, was or ""})
+    return Delivered(name, f"s3://{target.bucket}/{root}", release.release_id, was)
+
+
+def withdraw(name: str, target: ObjectTarget, kept: Collection[str], secrets: Secrets) -> list[str]:
+    """Remove the releases that are neither among `kept` nor the current one; returns their ids."""
+    root = _root(target)
+    with _reached(name, target, secrets) as client:
+        current = _current(client, target.bucket, root)
+        keys = [entry["Key"] for entry in _list(client, target.bucket, root)]
+        removed = sorted(_release_ids(keys, root) - {*kept, current or ""})
+        for release_id in removed:
+            _remove(client, target.bucket, root, release_id, keys)
+        return removed
+
+
+@contextlib.contextmanager
+def _reached(name: str, target: ObjectTarget, secrets: Secrets) -> Iterator[Any]:
+    """A client of the object store; what it says no to becomes a TargetError."""
     try:
         import boto3
         from botocore.config import Config
@@ -41,30 +79,18 @@ def deliver(name: str, target: ObjectTarget, release: Release, secrets: Secrets)
             s3={"addressing_style": "path"} if target.endpoint else None,
         ),
     )
-    root = f"{target.prefix.strip('/')}/" if target.prefix.strip("/") else ""
     try:
-        was = _current(client, target.bucket, root)
-        if was != release.release_id:
-            _upload(client, target.bucket, f"{root}{release.release_id}/", release.path)
-            pointer = {
-                "release_id": release.release_id,
-                "as_of_date": release.as_of.isoformat(),
-                "prefix": f"{root}{release.release_id}/",
-            }
-            client.put_object(
-                Bucket=target.bucket,
-                Key=f"{root}{POINTER}",
-                Body=json.dumps(pointer).encode(),
-                ContentType="application/json",
-                CacheControl="no-cache",
-            )
-        _prune(client, target, root, {release.release_id, was or ""})
+        yield client
     except (BotoCoreError, ClientError) as error:
         raise TargetError(
             f"Target {name}: the object store said no: {error}. Readers of the bucket {target.bucket} have the release they had. "
             "Mend it, then run `whalecurve deliver`; what was uploaded is not uploaded again."
         ) from None
-    return Delivered(name, f"s3://{target.bucket}/{root}", release.release_id, was)
+
+
+def _root(target: ObjectTarget) -> str:
+    prefix = target.prefix.strip("/")
+    return f"{prefix}/" if prefix else ""
 
 
 def _current(client: Any, bucket: str, root: str) -> str | None:
@@ -94,12 +120,21 @@ def _upload(client: Any, bucket: str, prefix: str, folder: Path) -> None:
 def _prune(client: Any, target: ObjectTarget, root: str, never: set[str]) -> None:
     """The newest releases by id stay, and always the current one and the one before: somebody is reading it."""
     keys = [entry["Key"] for entry in _list(client, target.bucket, root)]
-    found = {key.removeprefix(root).partition("/")[0] for key in keys if "/" in key.removeprefix(root)}
+    found = _release_ids(keys, root)
     for release_id in sorted(found - never)[: max(0, len(found) - target.keep)]:
-        gone = [key for key in keys if key.startswith(f"{root}{release_id}/")]
-        # The manifest first: what has none is no release.
-        for key in sorted(gone, key=lambda key: not key.endswith(f"/{MANIFEST}")):
-            client.delete_object(Bucket=target.bucket, Key=key)
+        _remove(client, target.bucket, root, release_id, keys)
+
+
+def _release_ids(keys: list[str], root: str) -> set[str]:
+    """The releases among the keys; a bucket may hold other things beside them, which are nobody's to remove."""
+    return {name for key in keys if is_release_id(name := key.removeprefix(root).partition("/")[0])}
+
+
+def _remove(client: Any, bucket: str, root: str, release_id: str, keys: list[str]) -> None:
+    gone = [key for key in keys if key.startswith(f"{root}{release_id}/")]
+    # The manifest first: what has none is no release.
+    for key in sorted(gone, key=lambda key: not key.endswith(f"/{MANIFEST}")):
+        client.delete_object(Bucket=bucket, Key=key)
 
 
 def _list(client: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
