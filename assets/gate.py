@@ -382,14 +382,19 @@ def _exception(info: Mapping[str, Any]) -> str:
     return next((str(entry.get("exception_message")) for entry in info.values()), "")
 
 
+def great_expectations() -> Any:
+    """The library, told to send nothing home before it is first imported."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations
+
+    return great_expectations
+
+
 @functools.cache
 def _batch_definition() -> Any:
     # One context for all tables of a process: making one costs more than checking with it.
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx
-
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+    context = great_expectations().get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
     source = context.data_sources.add_pandas("published")
     return source.add_dataframe_asset("table").add_batch_definition_whole_dataframe("rows")
 

@@ -172,6 +172,10 @@ def _parser() -> argparse.ArgumentParser:
     approved.add_argument(
         "--as-of", type=_date, help="the release's date (default: the latest business date delivered)"
     )
+    documented = command(
+        "docs", _docs, "Write the data catalogue of the current release, with dbt's docs and Data Docs beside it."
+    )
+    documented.add_argument("--output", type=Path, metavar="DIR", help="folder (default: docs in the data folder)")
     forget = command(
         "forget", _forget, "Erase one person from raw layer, warehouse and releases; says what it touches before --yes."
     )
@@ -465,6 +469,12 @@ def _approve(arguments: Arguments) -> None:
             )
     asked = {"table": arguments.table, "reason": arguments.reason, "by": arguments.by, "as_of": arguments.as_of}
     print(approve(workspace, arguments.check, **asked, say=_say))
+
+
+def _docs(arguments: Arguments) -> None:
+    from pipelines.catalogue import write
+
+    print(f"The data catalogue is in {write(Workspace.from_environment(), arguments.output)}.")
 
 
 def _forget(arguments: Arguments) -> None:

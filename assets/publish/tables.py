@@ -1,4 +1,7 @@
-"""The published tables: the contract with everyone who reads a release. Name in the release -> relation of the warehouse."""
+"""The published tables: the contract with everyone who reads a release. Name in the release -> relation of the warehouse.
+
+What a table and its columns are is said in dbt's YAML (dbt_project/models): beside its model, or as a source.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +57,63 @@ PUBLISHED = {
     "model_parameters": "analytics.model_parameters",
     "model_drift": "analytics.model_drift",
 }
+
+QUESTIONS = {
+    "customers": "who is this, what did the last 12 months bring, what is the risk?",
+    "customer_profitability": "list revenue to operating profit: where does the margin go?",
+    "segment_profitability": "which industry, region, owner, tier or channel earns, and which does not?",
+    "customer_cost_lines": "which activity makes this customer expensive?",
+    "residual_cost_lines": "what is on nobody: unused capacity, sustaining cost, cost without a driver?",
+    "cost_pools": "what did it cost, against budget and capacity, per unit of its driver?",
+    "pool_variances": "why another cost than planned: spending, efficiency, volume, capacity? is the target met?",
+    "pool_targets": "why another cost than planned: spending, efficiency, volume, capacity? is the target met?",
+    "cost_anomalies": "which months are unusual by the pool's own past, and by how much money?",
+    "cost_driver_analysis": "what moves the pool, at what rate?",
+    "pool_cost_lines": "which postings make up a pool?",
+    "pool_months": "which rule held, and who approved it?",
+    "budget_rates": "which rule held, and who approved it?",
+    "drivers": "which rule held, and who approved it?",
+    "driver_quantities": "how many orders, visits, minutes, and which?",
+    "driver_rows": "how many orders, visits, minutes, and which?",
+    "pool_flows": "what do service pools charge whom, and where was it booked?",
+    "pool_origins": "what do service pools charge whom, and where was it booked?",
+    "pool_charges": "what is divided by which quantities: amount, quantity and rounding cent, two bytes a line?",
+    "allocation_lines": "what is divided by which quantities: amount, quantity and rounding cent, two bytes a line?",
+    "reconciliation": "does it tie to the ledger?",
+    "control_failures": "which voucher, account or file is wrong, and by how much?",
+    "unconverted_amounts": "what is in no figure for want of a rate?",
+    "whale_curve": "how much do the best earn and the rest give back?",
+    "whale_curve_summary": "how much do the best earn and the rest give back?",
+    "price_volume_mix": "did revenue change by price, discount, volume, mix, or by coming and going?",
+    "break_even": "profitable if what?",
+    "profit_sensitivity": "is the profit the same under other methods and driver errors?",
+    "acquisition_channels": "what does a new customer cost, and when is it paid back?",
+    "resource_shares": "who takes the hours, and who brings the profit?",
+    "customer_credit_costs": "what is open, for how long, what does it cost, which terms?",
+    "credit_risk": "what is open, for how long, what does it cost, which terms?",
+    "customer_rfm": "how good by recency, frequency and money; new, active, at risk, lapsed or won back, and since when?",
+    "customer_clv": "what is it worth by four methods, how sure is that, which model said so?",
+    "churn_risk": "how likely is no purchase in the next 90 days, what would be lost, and for which three reasons?",
+    "customer_lifecycle": "how good by recency, frequency and money; new, active, at risk, lapsed or won back, and since when?",
+    "customer_stage_flows": "how many moved from where to where?",
+    "relationship_strength": "how well do we get on, and what follows from that and from profit?",
+    "profitability_matrix": "how well do we get on, and what follows from that and from profit?",
+    "customer_potential": "what more could come, and by how much less did they buy where the price was higher, if that can be "
+    "told?",
+    "price_sensitivity": "what more could come, and by how much less did they buy where the price was higher, if that can be "
+    "told?",
+    "service_quality": "how fast and how well are cases dealt with, and what does one cost?",
+    "customer_actions": "what is to be done first, why, by whom, and what would it bring?",
+    "action_outcomes": "what became of it?",
+    "kpis": "where do we stand against target and last year?",
+    "model_quality": "how good were the forecasts on months they had not seen, which model is used, does it still fit?",
+    "model_parameters": "how good were the forecasts on months they had not seen, which model is used, does it still fit?",
+    "model_drift": "how good were the forecasts on months they had not seen, which model is used, does it still fit?",
+    "data_quality": "what was checked, what did it find, and which tables does it protect?",
+    "deliveries": "which files was this release made of, and how many of their rows are in quarantine?",
+}
+"""Table of a release -> a question it answers, for the data catalogue and the README's list of tables; tables of one row there
+share it."""
 
 
 def asset_key(table: str) -> dg.AssetKey:

@@ -174,6 +174,23 @@ def test_the_summary_says_where_the_release_lies(three_days):
         assert path[1].endswith(three_days.release_id + name)
 
 
+def test_the_catalogue_describes_every_table_of_the_release(three_days, tmp_path):
+    folder = tmp_path / "docs"
+    assert str(folder / "index.html") in three_days("docs", "--output", str(folder)).stdout
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert three_days.release_id in page
+    assert "<script" not in page
+    for table in (*PUBLISHED, "data_quality", "deliveries"):
+        section = page.partition(f'<section id="{table}">')[2].partition("</section>")[0]
+        assert "One row per " in section, table
+        assert "<td></td></tr>" not in section, f"{table}: a column without a description"
+        assert ">passed" in section or table == "deliveries", f"{table}: no check has a result"
+    results = {path.parts[-4] for path in folder.glob("data_docs/validations/*/*/*/*.html")}
+    assert results == set(PUBLISHED)
+    for link in set(re.findall(r'href="([^"#]+)', page)):
+        assert (folder / link).is_file(), link
+
+
 def test_releases_rollback_and_verify(shuffled, two_days, three_days):
     listed = shuffled("releases").stdout.splitlines()
     assert [line.split()[:2] for line in listed[-2:]] == [
