@@ -11,11 +11,10 @@ Not here: what a run does (`runs.py`).
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from assets import advice
@@ -23,7 +22,7 @@ from assets.approvals import REGISTER
 from assets.errors import WhalecurveError
 from assets.ingest import storage
 from assets.publish.release import DATABASE, Release, earlier, releases, require_current
-from pipelines.resources import DATA_VARIABLE, Workspace
+from pipelines.resources import Workspace, other_data_folder
 from pipelines.runs import rebuild, require_known
 from pipelines.writer import single_writer
 
@@ -53,7 +52,7 @@ def run_as_known_then(date: datetime.date, *, say: Callable[[str], None]) -> tup
         shutil.rmtree(folder, ignore_errors=True)
         try:
             _furnish(folder, workspace, date)
-            with _data_folder(folder):
+            with other_data_folder(folder):
                 rebuild(say=say, publish_to_targets=False, tell=False)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -95,17 +94,6 @@ def _link(path: Path, place: Path) -> None:
         os.link(path, place)
     except OSError:
         shutil.copyfile(path, place)
-
-
-@contextlib.contextmanager
-def _data_folder(folder: Path) -> Iterator[None]:
-    """Everything in this process works on another data folder; its runs stay in the company's Dagster instance."""
-    former = os.environ[DATA_VARIABLE]
-    os.environ[DATA_VARIABLE] = str(folder)
-    try:
-        yield
-    finally:
-        os.environ[DATA_VARIABLE] = former
 
 
 def _keep_releases(folder: Path) -> None:

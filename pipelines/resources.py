@@ -108,6 +108,17 @@ def configure_environment(company: Path | None = None, data: Path | None = None)
         os.environ.setdefault(name, value)
 
 
+@contextlib.contextmanager
+def other_data_folder(folder: Path) -> Iterator[None]:
+    """Everything in this process works on another data folder; its runs stay in the company's Dagster instance."""
+    former = os.environ[DATA_VARIABLE]
+    os.environ[DATA_VARIABLE] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ[DATA_VARIABLE] = former
+
+
 def pull_credentials(source: str) -> Credentials:
     """What the environment says of one source, WHALECURVE_PULL_<SOURCE>_URL and the like. Kept nowhere else."""
     prefix = f"{PULL_VARIABLES}{source.upper()}_"

@@ -275,21 +275,3 @@ def test_texts_are_searched_for_whole_words_where_the_script_has_words():
         assert found("mail to a.b@c.example!", "a.b@c.example")
         assert not found("mail to aXb@c.example", "a.b@c.example")
         assert mention_pattern(["Li", "王"]) is None, "too short to mean anybody"
-
-
-def test_earlier_releases_at_a_target_are_named_because_nobody_removes_them_there(tmp_path):
-    from types import SimpleNamespace
-
-    from assets.company import Releases
-    from pipelines.forget import _left_said
-
-    def said(*held, **targets):
-        company = SimpleNamespace(releases=Releases.model_validate({"targets": targets}))
-        workspace = SimpleNamespace(landing=tmp_path, company=lambda: company)
-        return _left_said(workspace, SimpleNamespace(files=[], releases=list(held)), None, [])
-
-    share, bi = {"kind": "folder", "path": "/mnt/share"}, {"kind": "postgres"}
-    (line,) = said("2026-06-30-1f0c5a9be214", share=share, bi=bi)
-    assert "targets share keep" in line
-    assert "2026-06-30-1f0c5a9be214" in line
-    assert said("2026-06-30-1f0c5a9be214", bi=bi) == said(share=share) == []
