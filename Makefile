@@ -10,7 +10,7 @@ PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui test test-fast lint format lock clean
+.PHONY: help run ui test test-fast lint format reference lock clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ format: $(INSTALLED) ## Let the tools put the code into form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/sqlfluff fix --disable-progress-bar dbt_project
+
+reference: $(INSTALLED) ## Write docs/reference anew from the code
+	@$(BIN)/python -m pipelines.reference
 
 lock: ## Resolve the dependencies of pyproject.toml anew into the two locks (needs uv)
 	uv pip compile pyproject.toml requirements-build.in --extra dev --extra pull --extra targets --extra postgres --universal --python-version 3.11 --no-strip-extras \

@@ -28,19 +28,19 @@ from pydantic import (
 from assets.analytics.kpi_catalogue import KPIS
 from assets.yaml_files import read_yaml, validated
 
-RECONCILIATION_CHECKS = (
-    "cost_allocation",
-    "revenue",
-    "cost_of_goods_sold",
-    "receivables",
-    "ledger_balance",
-    "revenue_on_customers",
-    "voucher_balance",
-    "trial_balance",
-    "revenue_is_credit",
-    "functional_amount",
-)
-"""The checks of marts.reconciliation a company may set a tolerance or a severity for."""
+RECONCILIATION_CHECKS = {
+    "cost_allocation": "Cost in the ledger is what is on customers and on residual lines.",
+    "revenue": "Revenue in the ledger is net revenue on customers.",
+    "cost_of_goods_sold": "Cost of goods sold in the ledger is that of the customers.",
+    "receivables": "The ledger's receivables at the end of the month are invoices less payments up to then.",
+    "ledger_balance": "Debits and credits of the month cancel.",
+    "revenue_on_customers": "Invoice lines delivered are revenue on customers.",
+    "voucher_balance": "Debits and credits of each voucher cancel, in the currency of the ledger.",
+    "trial_balance": "Each account moves by what the trial balance of the period says.",
+    "revenue_is_credit": "The revenue accounts of a source are net credit.",
+    "functional_amount": "Where both are in one currency, the functional amount is the transaction amount.",
+}
+"""The checks of marts.reconciliation a company may set a tolerance or a severity for, and what has to be so."""
 
 ALWAYS_BLOCKING = ("cost_allocation", "revenue_on_customers")
 """Checks of Whalecurve's own arithmetic: no company can turn a lost cent into a warning."""
@@ -98,17 +98,22 @@ def _listed(value: object) -> object:
 class ObjectPull(_Strict):
     """One Salesforce object: the fields to ask for, by API name; without them, all that the user may read."""
 
-    fields: tuple[Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")], ...] = ()
+    fields: tuple[Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")], ...] = Field(
+        default=(), description="API names of the fields to ask for; none: all that the user may read."
+    )
 
 
 class SalesforcePull(_Strict):
     """Objects of one Salesforce org: what changed since the last pull, deleted records with their mark."""
 
-    connector: Literal["salesforce"]
-    overlap: Overlap = datetime.timedelta(hours=1)
+    connector: Literal["salesforce"] = Field(description="Salesforce's REST API.")
+    overlap: Overlap = Field(
+        default=datetime.timedelta(hours=1),
+        description="How far below the last change the next pull begins: `15min`, `1h`, `2d`.",
+    )
     objects: Annotated[
         dict[Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")], ObjectPull], BeforeValidator(_listed)
-    ] = Field(min_length=1)
+    ] = Field(min_length=1, description="Objects by API name, as a list, or with the fields of each.")
 
     @field_validator("overlap")
     @classmethod
@@ -121,9 +126,14 @@ class SalesforcePull(_Strict):
 class TablePull(_Strict):
     """One table: with a cursor (a column that grows with every change) what changed, without one all of it each time."""
 
-    cursor: str | None = None
-    key: str | None = None
-    overlap: Overlap | None = None
+    cursor: str | None = Field(
+        default=None, description="Column that grows with every change; without one, all of the table each time."
+    )
+    key: str | None = Field(default=None, description="Column that names a row; the pull is refused where it does not.")
+    overlap: Overlap | None = Field(
+        default=None,
+        description="How far below the last cursor value the next pull begins: a duration, or a number for a cursor that counts.",
+    )
 
     @model_validator(mode="after")
     def _overlap_of_a_cursor(self) -> TablePull:
@@ -135,9 +145,13 @@ class TablePull(_Strict):
 class DatabasePull(_Strict):
     """Tables and views of one database that SQLAlchemy speaks to; tested are PostgreSQL and SQLite."""
 
-    connector: Literal["sql_database"]
-    db_schema: str | None = Field(default=None, alias="schema")
-    tables: Annotated[dict[FileStem, TablePull], BeforeValidator(_listed)] = Field(min_length=1)
+    connector: Literal["sql_database"] = Field(description="A database that SQLAlchemy speaks to.")
+    db_schema: str | None = Field(
+        default=None, alias="schema", description="Schema the tables are in; without one, the connection's own."
+    )
+    tables: Annotated[dict[FileStem, TablePull], BeforeValidator(_listed)] = Field(
+        min_length=1, description="Tables and views, as a list, or with the cursor of each."
+    )
 
 
 Pull = Annotated[SalesforcePull | DatabasePull, Field(discriminator="connector")]
@@ -153,9 +167,20 @@ class Arrival(_Strict):
     `marker` when a file named `marker` (a pattern) is. `weekdays` are those of the business dates it has a delivery for.
     """
 
-    complete: Literal["stable", "control", "marker"] = "stable"
-    marker: str = Field(default="_SUCCESS", min_length=1, pattern=r"^[^/\\]+$")
-    weekdays: tuple[Literal[WEEKDAYS], ...] = WEEKDAYS  # type: ignore[valid-type]
+    complete: Literal["stable", "control", "marker"] = Field(
+        default="stable",
+        description="What says that a delivery is whole: two looks that find the same files, its `control.csv`, or a marker.",
+    )
+    marker: str = Field(
+        default="_SUCCESS",
+        min_length=1,
+        pattern=r"^[^/\\]+$",
+        description="Name of the marker file, or a pattern such as `*.done`.",
+    )
+    weekdays: tuple[Literal[WEEKDAYS], ...] = Field(  # type: ignore[valid-type]
+        default=WEEKDAYS,
+        description="Days whose business dates the source delivers for.",
+    )
 
     def expects(self, date: datetime.date) -> bool:
         """Whether the source delivers for this business date."""
@@ -174,45 +199,72 @@ class Source(_Strict):
     `quiet_after_days`: how old its latest delivery, and the latest business event in what it delivered, may be at the as-of date.
     """
 
-    dialect: Name
-    arrival: Arrival = Arrival()
-    timezone: Annotated[str, BeforeValidator(_timezone)] | None = None
-    currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
-    pull: Pull | None = None
-    late_after_days: int | None = Field(default=None, ge=0, le=3650)
-    quiet_after_days: int | None = Field(default=None, ge=0, le=3650)
+    dialect: Name = Field(description="How its files are read: a file of the company's `dialects/`, or one that ships.")
+    arrival: Arrival = Field(default=Arrival(), description="How it tells that a delivery is complete.")
+    timezone: Annotated[str, BeforeValidator(_timezone)] | None = Field(
+        default=None, description="Zone of its times, where it is another than the dialect says."
+    )
+    currency: str | None = Field(
+        default=None, pattern="^[A-Z]{3}$", description="Currency of amounts without one of their own."
+    )
+    pull: Pull | None = Field(default=None, description="What `whalecurve pull` fetches from the live system.")
+    late_after_days: int | None = Field(
+        default=None,
+        ge=0,
+        le=3650,
+        description="Days its latest delivery may be old at the as-of date (check `late_deliveries`); not set: not judged.",
+    )
+    quiet_after_days: int | None = Field(
+        default=None,
+        ge=0,
+        le=3650,
+        description="Days its latest business event may be old (check `quiet_sources`); not set: not judged.",
+    )
 
 
 class Quarantine(_Strict):
     """How much may be unreadable before a load is refused."""
 
-    max_share: float = Field(default=0.02, ge=0, le=1)
+    max_share: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Share of a delivery's rows that may be unreadable; above it the load is refused.",
+    )
 
 
 class ReconciliationPolicy(_Strict):
     """What a difference in one reconciliation check does to the release."""
 
-    severity: Literal["error", "warn"] = "error"
-    tolerance: float = Field(default=0.0, ge=0)
-    reason: str = ""
+    severity: Literal["error", "warn"] = Field(
+        default="error", description="`error` stops the release, `warn` shows the difference."
+    )
+    tolerance: float = Field(default=0.0, ge=0, description="Difference in base currency that is allowed in a month.")
+    reason: str = Field(default="", description="Why it only warns; printed in the release, and required with `warn`.")
 
 
 class Value(_Strict):
     """Parameters of customer value: yearly discount rate, months projected, days for 'buys again'."""
 
-    discount_rate: float = Field(default=0.10, gt=-1, le=1)
-    horizon_months: int = Field(default=36, ge=1, le=240)
-    churn_horizon_days: int = Field(default=90, ge=1, le=1095)
+    discount_rate: float = Field(
+        default=0.10, gt=-1, le=1, description="Yearly rate at which later profit counts less."
+    )
+    horizon_months: int = Field(
+        default=36, ge=1, le=240, description="Months of purchases to come that a customer's value counts."
+    )
+    churn_horizon_days: int = Field(
+        default=90, ge=1, le=1095, description="A customer who buys nothing within so many days has left."
+    )
 
 
 class LossRates(_Strict):
     """The share of a debt of each age, in days overdue, that is never paid."""
 
-    not_due: float = Field(ge=0, le=1)
-    overdue_1_30: float = Field(ge=0, le=1)
-    overdue_31_60: float = Field(ge=0, le=1)
-    overdue_61_90: float = Field(ge=0, le=1)
-    overdue_over_90: float = Field(ge=0, le=1)
+    not_due: float = Field(ge=0, le=1, description="Of debt that is not due yet.")
+    overdue_1_30: float = Field(ge=0, le=1, description="Of debt 1 to 30 days overdue.")
+    overdue_31_60: float = Field(ge=0, le=1, description="Of debt 31 to 60 days overdue.")
+    overdue_61_90: float = Field(ge=0, le=1, description="Of debt 61 to 90 days overdue.")
+    overdue_over_90: float = Field(ge=0, le=1, description="Of debt more than 90 days overdue.")
 
 
 class Credit(_Strict):
@@ -223,30 +275,60 @@ class Credit(_Strict):
     expected. Money (`equity`, `small_balance`) is in base currency.
     """
 
-    cost_of_capital: float = Field(default=0.0, ge=0, le=1)
-    default_payment_days: int = Field(default=30, ge=0, le=365)
-    loss_rates: LossRates | None = None
-    forward_looking_factor: float = Field(default=1.0, gt=0, le=10)
-    write_off_after_days: int = Field(default=365, ge=91, le=3650)
-    need_factor: float = Field(default=1.2, ge=1, le=10)
-    max_risk_share: float = Field(default=0.20, gt=0, le=1)
-    equity: float | None = Field(default=None, gt=0)
-    max_equity_share: float = Field(default=0.05, gt=0, le=1)
-    prepay_overdue_share: float = Field(default=0.20, gt=0, le=1)
-    prepay_loss_rate: float = Field(default=0.10, gt=0, le=1)
-    late_trend_days: float = Field(default=3.0, ge=0)
-    punctual_days: float = Field(default=5.0, ge=0)
-    small_balance: float = Field(default=100.0, ge=0)
+    cost_of_capital: float = Field(
+        default=0.0, ge=0, le=1, description="Yearly rate that waiting for money costs; 0: nobody is charged for it."
+    )
+    default_payment_days: int = Field(
+        default=30, ge=0, le=365, description="Days to pay where an invoice names no due date."
+    )
+    loss_rates: LossRates | None = Field(
+        default=None, description="Losses by age until the company's own history says better."
+    )
+    forward_looking_factor: float = Field(
+        default=1.0, gt=0, le=10, description="What loss rates are multiplied by for what is expected to change."
+    )
+    write_off_after_days: int = Field(
+        default=365, ge=91, le=3650, description="Days overdue after which a debt counts as lost."
+    )
+    need_factor: float = Field(
+        default=1.2, ge=1, le=10, description="Room of a credit limit above the debt that usual purchases make."
+    )
+    max_risk_share: float = Field(
+        default=0.20,
+        gt=0,
+        le=1,
+        description="Share of a customer's contribution that expected loss and financing may take.",
+    )
+    equity: float | None = Field(
+        default=None, gt=0, description="The company's equity, in base currency, for the cap on one customer's debt."
+    )
+    max_equity_share: float = Field(default=0.05, gt=0, le=1, description="Share of equity that one customer may owe.")
+    prepay_overdue_share: float = Field(
+        default=0.20,
+        gt=0,
+        le=1,
+        description="Share of the debt more than 90 days overdue from which on prepayment is advised.",
+    )
+    prepay_loss_rate: float = Field(
+        default=0.10, gt=0, le=1, description="Expected loss rate from which on prepayment is advised."
+    )
+    late_trend_days: float = Field(
+        default=3.0, ge=0, description="Days by which payments may become later before that is a reason."
+    )
+    punctual_days: float = Field(default=5.0, ge=0, description="Days late up to which a customer counts as punctual.")
+    small_balance: float = Field(
+        default=100.0, ge=0, description="Amounts below it are no reason for anything, in base currency."
+    )
 
 
 class RelationshipWeights(_Strict):
     """How much each part counts in the strength of a relationship; only their ratios matter."""
 
-    satisfaction: float = Field(default=0.25, ge=0, le=100)
-    loyalty: float = Field(default=0.20, ge=0, le=100)
-    complaints: float = Field(default=0.15, ge=0, le=100)
-    service: float = Field(default=0.15, ge=0, le=100)
-    engagement: float = Field(default=0.25, ge=0, le=100)
+    satisfaction: float = Field(default=0.25, ge=0, le=100, description="Answers to surveys.")
+    loyalty: float = Field(default=0.20, ge=0, le=100, description="How long and how steadily they buy.")
+    complaints: float = Field(default=0.15, ge=0, le=100, description="Complaints per order; fewer is better.")
+    service: float = Field(default=0.15, ge=0, le=100, description="How their cases went.")
+    engagement: float = Field(default=0.25, ge=0, le=100, description="Visits, calls and answers to campaigns.")
 
     @model_validator(mode="after")
     def _some_weight(self) -> RelationshipWeights:
@@ -258,21 +340,32 @@ class RelationshipWeights(_Strict):
 class Relationship(_Strict):
     """From which strength (0 to 100) on a relationship is strong, and what the strength is made of."""
 
-    strong_from: float = Field(default=60.0, gt=5, le=100)
-    weights: RelationshipWeights = RelationshipWeights()
+    strong_from: float = Field(
+        default=60.0, gt=5, le=100, description="Strength (0 to 100) from which on a relationship is strong."
+    )
+    weights: RelationshipWeights = Field(
+        default=RelationshipWeights(), description="How much each part of the strength counts."
+    )
 
 
 class Service(_Strict):
     """Within how many hours a service case should be answered first, and closed; without them no share within target is known."""
 
-    response_hours: float | None = Field(default=None, gt=0, le=8760)
-    resolution_hours: float | None = Field(default=None, gt=0, le=8760)
+    response_hours: float | None = Field(
+        default=None, gt=0, le=8760, description="Hours within which a case should have its first answer."
+    )
+    resolution_hours: float | None = Field(
+        default=None, gt=0, le=8760, description="Hours within which a case should be closed."
+    )
 
 
 class Privacy(_Strict):
     """Personal columns that published tables hold in clear. Those not listed are pseudonyms, free text is dropped."""
 
-    publish: tuple[Literal[PUBLISHABLE], ...] = ()  # type: ignore[valid-type]
+    publish: tuple[Literal[PUBLISHABLE], ...] = Field(  # type: ignore[valid-type]
+        default=(),
+        description="Personal columns published in clear; the others are pseudonyms, or withheld without a key.",
+    )
 
 
 SERVICE_METHODS = ("reciprocal", "step_down", "direct")
@@ -282,7 +375,10 @@ SERVICE_METHODS = ("reciprocal", "step_down", "direct")
 class Costing(_Strict):
     """How cost is divided, as far as it is not a rule of costing/*.csv."""
 
-    service_method: Literal[SERVICE_METHODS] = "reciprocal"  # type: ignore[valid-type]
+    service_method: Literal[SERVICE_METHODS] = Field(  # type: ignore[valid-type]
+        default="reciprocal",
+        description="How service pools that serve each other are charged; all three are computed, this one is posted.",
+    )
 
 
 MATCHING_METHODS = ("explicit", "shared_id", "tax_id", "name")
@@ -292,8 +388,13 @@ MATCHING_METHODS = ("explicit", "shared_id", "tax_id", "name")
 class Matching(_Strict):
     """Whose customer is it: the methods that may decide, in order, and from which likeness on a person is asked."""
 
-    order: tuple[Literal[MATCHING_METHODS], ...] = MATCHING_METHODS  # type: ignore[valid-type]
-    suggest_from: float = Field(default=0.85, gt=0, le=1)
+    order: tuple[Literal[MATCHING_METHODS], ...] = Field(  # type: ignore[valid-type]
+        default=MATCHING_METHODS,
+        description="Methods that may decide that two are one customer, the most trusted first.",
+    )
+    suggest_from: float = Field(
+        default=0.85, gt=0, le=1, description="Likeness (0 to 1) of names from which on a person is asked."
+    )
 
     @field_validator("order")
     @classmethod
@@ -308,28 +409,35 @@ class Matching(_Strict):
 class FolderTarget(_Strict):
     """A folder somewhere else, such as a share, that gets every release that becomes current."""
 
-    kind: Literal["folder"]
-    path: str = Field(min_length=1)
-    keep: int = Field(default=30, ge=2)
+    kind: Literal["folder"] = Field(description="A folder.")
+    path: str = Field(min_length=1, description="The folder, such as a mounted share.")
+    keep: int = Field(default=30, ge=2, description="Releases kept there.")
 
 
 class PostgresTarget(_Strict):
     """A schema of a PostgreSQL database; the address is WHALECURVE_TARGET_<NAME>_URL. `readers`: roles that may read it."""
 
-    kind: Literal["postgres"]
-    db_schema: str = Field(default="whalecurve", alias="schema", pattern="^[a-z][a-z0-9_]{0,50}$")
-    readers: tuple[str, ...] = ()
+    kind: Literal["postgres"] = Field(description="A PostgreSQL database.")
+    db_schema: str = Field(
+        default="whalecurve",
+        alias="schema",
+        pattern="^[a-z][a-z0-9_]{0,50}$",
+        description="Schema that is replaced as a whole.",
+    )
+    readers: tuple[str, ...] = Field(default=(), description="Roles that may read it.")
 
 
 class ObjectTarget(_Strict):
     """A bucket that speaks S3's protocol; keys are WHALECURVE_TARGET_<NAME>_ACCESS_KEY_ID and _SECRET_ACCESS_KEY."""
 
-    kind: Literal["s3"]
-    bucket: str = Field(min_length=3)
-    prefix: str = ""
-    endpoint: str | None = Field(default=None, pattern="^https?://")
-    region: str | None = None
-    keep: int = Field(default=30, ge=2)
+    kind: Literal["s3"] = Field(description="A bucket.")
+    bucket: str = Field(min_length=3, description="Its name.")
+    prefix: str = Field(default="", description="Folder in the bucket.")
+    endpoint: str | None = Field(
+        default=None, pattern="^https?://", description="Address of the service, where it is not Amazon's."
+    )
+    region: str | None = Field(default=None, description="Region of the bucket.")
+    keep: int = Field(default=30, ge=2, description="Releases kept there.")
 
 
 Target = FolderTarget | PostgresTarget | ObjectTarget
@@ -341,44 +449,77 @@ class SparkConnect(_Strict):
     The server, its workers and this machine see the data folder by the same path. A token comes from the environment only.
     """
 
-    remote: str = Field(pattern=r"^sc://[^/;\s]+$")
-    threads: int = Field(default=2, ge=1, le=64)
-    settings: dict[str, str] = {}
+    remote: str = Field(
+        pattern=r"^sc://[^/;\s]+$", description="Address of the Spark Connect server, `sc://host:15002`."
+    )
+    threads: int = Field(default=2, ge=1, le=64, description="Statements at a time.")
+    settings: dict[str, str] = Field(default={}, description="Settings of the session, by Spark's names.")
 
 
 class GateCheck(_Strict):
     """What a failure of one of the gate's comparisons does: `error` stops the release, `warn` is shown."""
 
-    severity: Literal["error", "warn"] = "warn"
+    severity: Literal["error", "warn"] = Field(
+        default="warn", description="`error` stops the release, `warn` is shown."
+    )
 
 
 class RowsCheck(GateCheck):
     """By which share rows may become fewer (`drop`) or more (`jump`; 1 = twice as many)."""
 
-    drop: float = Field(ge=0, le=1)
-    jump: float = Field(ge=0)
+    drop: float = Field(ge=0, le=1, description="Share by which rows may become fewer.")
+    jump: float = Field(ge=0, description="Share by which rows may become more; 1 = twice as many.")
 
 
 class MovementCheck(GateCheck):
     """How far a figure may move; what it is a share of, the check says (assets/publish/comparisons.py)."""
 
-    tolerance: float = Field(ge=0)
+    tolerance: float = Field(ge=0, description="How far the figure may move.")
 
 
 class Gate(_Strict):
     """The gate's comparisons with what came before. All of them only warn unless the company says otherwise: nobody knows
     what is usual in its first weeks."""
 
-    late_deliveries: GateCheck = GateCheck()
-    quiet_sources: GateCheck = GateCheck()
-    usual_rows: RowsCheck = RowsCheck(drop=0.5, jump=1.0)
-    delivered_rows: RowsCheck = RowsCheck(drop=0.05, jump=0.5)
-    table_rows: RowsCheck = RowsCheck(drop=0.2, jump=1.0)
-    closed_months_net_revenue: MovementCheck = MovementCheck(tolerance=0.005)
-    closed_months_operating_profit: MovementCheck = MovementCheck(tolerance=0.02)
-    active_customers: MovementCheck = MovementCheck(tolerance=0.1)
-    tier_shares: MovementCheck = MovementCheck(tolerance=0.1)
-    profit_distribution: MovementCheck = MovementCheck(tolerance=0.25)
+    late_deliveries: GateCheck = Field(
+        default=GateCheck(),
+        description="Is a source's latest delivery older than its `late_after_days` at the as-of date?",
+    )
+    quiet_sources: GateCheck = Field(
+        default=GateCheck(), description="Is its latest business event older than its `quiet_after_days`?"
+    )
+    usual_rows: RowsCheck = Field(
+        default=RowsCheck(drop=0.5, jump=1.0),
+        description="Has its latest delivery far fewer or more rows of an entity than any of the 28 before it?",
+    )
+    delivered_rows: RowsCheck = Field(
+        default=RowsCheck(drop=0.05, jump=0.5),
+        description="Do the deliveries that the earlier release knew have other rows now?",
+    )
+    table_rows: RowsCheck = Field(
+        default=RowsCheck(drop=0.2, jump=1.0),
+        description="Has a published table lost or gained many rows since the earlier release?",
+    )
+    closed_months_net_revenue: MovementCheck = Field(
+        default=MovementCheck(tolerance=0.005),
+        description="Has net revenue of a month that was over moved? A share of that month's net revenue.",
+    )
+    closed_months_operating_profit: MovementCheck = Field(
+        default=MovementCheck(tolerance=0.02),
+        description="Has operating profit of a month that was over moved? A share of that month's net revenue.",
+    )
+    active_customers: MovementCheck = Field(
+        default=MovementCheck(tolerance=0.1),
+        description="Has the number of customers who bought in twelve months moved? A share of that number.",
+    )
+    tier_shares: MovementCheck = Field(
+        default=MovementCheck(tolerance=0.1),
+        description="Do customers stand in other tiers? The share of customers that would have to change their tier.",
+    )
+    profit_distribution: MovementCheck = Field(
+        default=MovementCheck(tolerance=0.25),
+        description="Is profit spread otherwise over customers? A population stability index.",
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -394,8 +535,10 @@ class EmbeddedDuckDB(_Strict):
     Default: its own, four fifths of the machine's memory and all of its cores.
     """
 
-    memory_limit: str | None = Field(default=None, pattern=r"^[1-9][0-9]*(\.[0-9]+)? ?[KMGT]i?B$")
-    threads: int | None = Field(default=None, ge=1, le=1024)
+    memory_limit: str | None = Field(
+        default=None, pattern=r"^[1-9][0-9]*(\.[0-9]+)? ?[KMGT]i?B$", description="Memory at most, such as `6GB`."
+    )
+    threads: int | None = Field(default=None, ge=1, le=1024, description="Cores at most.")
 
     def settings(self) -> dict[str, str]:
         """DuckDB's settings by their names, those that are given."""
@@ -405,8 +548,8 @@ class EmbeddedDuckDB(_Strict):
 class Engine(_Strict):
     """What runs the SQL: DuckDB in the process, unless `spark` names a cluster."""
 
-    duckdb: EmbeddedDuckDB = EmbeddedDuckDB()
-    spark: SparkConnect | None = None
+    duckdb: EmbeddedDuckDB = Field(default=EmbeddedDuckDB(), description="What DuckDB may take.")
+    spark: SparkConnect | None = Field(default=None, description="The cluster that builds the tables instead.")
 
 
 ALERTS = ("failed_run", "blocked_release", "late_data", "drift")
@@ -414,22 +557,30 @@ ALERTS = ("failed_run", "blocked_release", "late_data", "drift")
 
 
 class _AlertTarget(_Strict):
-    on: tuple[Literal[ALERTS], ...] = Field(default=ALERTS, min_length=1)  # type: ignore[valid-type]
-    language: Literal["en", "zh"] = "en"
+    on: tuple[Literal[ALERTS], ...] = Field(  # type: ignore[valid-type]
+        default=ALERTS,
+        min_length=1,
+        description="What this target is told of.",
+    )
+    language: Literal["en", "zh"] = Field(default="en", description="In which language.")
 
 
 class EmailAlert(_AlertTarget):
     """Mail to people; the server is WHALECURVE_ALERT_<NAME>_URL, smtp://user:password@host:587 or smtps://..."""
 
-    kind: Literal["email"]
-    sender: str = Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$")
-    to: tuple[Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$")], ...] = Field(min_length=1)
+    kind: Literal["email"] = Field(description="Mail.")
+    sender: str = Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$", description="Address the mail is from.")
+    to: tuple[Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$")], ...] = Field(
+        min_length=1, description="Addresses it goes to."
+    )
 
 
 class WebhookAlert(_AlertTarget):
     """A group's robot; its address is WHALECURVE_ALERT_<NAME>_URL, and _SECRET what DingTalk and Feishu sign with."""
 
-    kind: Literal["slack", "wecom", "dingtalk", "feishu"]
+    kind: Literal["slack", "wecom", "dingtalk", "feishu"] = Field(
+        description="Whose robot it is: Slack, 企业微信, 钉钉, 飞书."
+    )
 
 
 class Schedule(_Strict):
@@ -438,9 +589,12 @@ class Schedule(_Strict):
     `late: run` goes on without them, `late: wait` waits for them until `wait_until`; the release names who was late.
     """
 
-    at: datetime.time = datetime.time.fromisoformat("05:00")
-    late: Literal["run", "wait"] = "run"
-    wait_until: datetime.time | None = None
+    at: datetime.time = Field(
+        default=datetime.time.fromisoformat("05:00"),
+        description="Time of the daily run, of the business date that has ended.",
+    )
+    late: Literal["run", "wait"] = Field(default="run", description="What becomes of sources that are late then.")
+    wait_until: datetime.time | None = Field(default=None, description="Time up to which late sources are waited for.")
 
     @model_validator(mode="after")
     def _waits_for_a_time(self) -> Schedule:
@@ -456,8 +610,10 @@ class Schedule(_Strict):
 class Releases(_Strict):
     """How many releases are kept, and where they go besides the data folder."""
 
-    keep: int = Field(default=30, ge=2)
-    targets: dict[Name, Annotated[Target, Field(discriminator="kind")]] = {}
+    keep: int = Field(default=30, ge=2, description="Releases kept in the data folder.")
+    targets: dict[Name, Annotated[Target, Field(discriminator="kind")]] = Field(
+        default={}, description="Places that get every release that becomes current, by a name of yours."
+    )
 
     @field_validator("targets")
     @classmethod
@@ -470,36 +626,46 @@ class Releases(_Strict):
 class Report(_Strict):
     """How the pages people read are written."""
 
-    language: Literal["en", "zh"] = "en"
+    language: Literal["en", "zh"] = Field(default="en", description="Language of the report and of customer pages.")
 
 
 class Company(_Strict):
     """The settings of one company; see companies/demo/company.yml for an example of each."""
 
-    company: Name
-    name: str = Field(min_length=1)
-    base_currency: str = Field(pattern="^[A-Z]{3}$")
-    timezone: str = "UTC"
-    first_business_date: datetime.date
-    last_business_date: datetime.date | None = None
-    sources: dict[Name, Source] = Field(min_length=1)
-    quarantine: Quarantine = Quarantine()
-    reconciliation: dict[str, ReconciliationPolicy] = {}
-    value: Value = Value()
-    costing: Costing = Costing()
-    credit: Credit = Credit()
-    relationship: Relationship = Relationship()
-    service: Service = Service()
-    kpis: dict[str, FiniteFloat] = {}
-    referral_sources: tuple[str, ...] = ()
-    matching: Matching = Matching()
-    privacy: Privacy = Privacy()
-    gate: Gate = Gate()
-    report: Report = Report()
-    engine: Engine = Engine()
-    releases: Releases = Releases()
-    schedule: Schedule = Schedule()
-    alerts: dict[Name, Annotated[EmailAlert | WebhookAlert, Field(discriminator="kind")]] = {}
+    company: Name = Field(description="Short name, for file names and messages.")
+    name: str = Field(min_length=1, description="Name for people.")
+    base_currency: str = Field(pattern="^[A-Z]{3}$", description="Currency of all published amounts (ISO 4217).")
+    timezone: str = Field(default="UTC", description="Zone in which days begin and the schedule runs.")
+    first_business_date: datetime.date = Field(description="First date something was delivered for.")
+    last_business_date: datetime.date | None = Field(
+        default=None, description="Last date there is; not set: up to today."
+    )
+    sources: dict[Name, Source] = Field(
+        min_length=1, description="Systems that deliver, by a name of yours: the folder below `landing/`."
+    )
+    quarantine: Quarantine = Field(default=Quarantine(), description="How much may be unreadable.")
+    reconciliation: dict[str, ReconciliationPolicy] = Field(
+        default={}, description="What a difference in a reconciliation check does, by check."
+    )
+    value: Value = Field(default=Value(), description="How customers' value is reckoned.")
+    costing: Costing = Field(default=Costing(), description="How cost is divided, beside `costing/*.csv`.")
+    credit: Credit = Field(default=Credit(), description="What it costs that customers pay later.")
+    relationship: Relationship = Field(default=Relationship(), description="What makes a relationship strong.")
+    service: Service = Field(default=Service(), description="Targets of the service.")
+    kpis: dict[str, FiniteFloat] = Field(default={}, description="Targets, by key figure.")
+    referral_sources: tuple[str, ...] = Field(
+        default=(), description="Lead sources that mean: another customer sent them."
+    )
+    matching: Matching = Field(default=Matching(), description="When two records are one customer.")
+    privacy: Privacy = Field(default=Privacy(), description="What is published of persons.")
+    gate: Gate = Field(default=Gate(), description="Limits and severities of the gate's comparisons.")
+    report: Report = Field(default=Report(), description="How pages are written.")
+    engine: Engine = Field(default=Engine(), description="What runs the SQL.")
+    releases: Releases = Field(default=Releases(), description="How many are kept, and where they go.")
+    schedule: Schedule = Field(default=Schedule(), description="When the daily run is.")
+    alerts: dict[Name, Annotated[EmailAlert | WebhookAlert, Field(discriminator="kind")]] = Field(
+        default={}, description="Who is told of what, by a name of yours."
+    )
 
     @field_validator("timezone")
     @classmethod

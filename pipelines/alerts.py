@@ -52,6 +52,9 @@ TEXTS = {
         "模型评分的客户与拟合时已有差异{of}{at}。详见 model_drift 表。",
     ),
 }
+RUNBOOK = "docs/runbook.md"
+"""Says of each event what it means, how to look, what to do and who; its headings are the events' names."""
+WHAT_TO_DO = ("What to do: {entry}", "处理办法：{entry}")
 WHERE = (
     "Why: run {run} in the Dagster UI; `whalecurve doctor` looks at the rest.",
     "原因：见 Dagster 界面运行 {run}；可用 `whalecurve doctor` 检查其余部分。",
@@ -74,7 +77,7 @@ class Alert:
         return f"Whalecurve {safe(self.company)}: {TITLES[self.event][language == 'zh']}"
 
     def text(self, language: str = "en") -> str:
-        """One to three sentences, plain text."""
+        """One to three sentences, plain text, and the entry of the runbook that says what to do."""
         zh = language == "zh"
         shown = [safe(name) for name in self.names[:SHOWN]]
         more = len(self.names) - len(shown)
@@ -88,7 +91,8 @@ class Alert:
             at=(f"：{listed}" if zh else f": {listed}") if listed else "",
             waits=waits,
         )
-        return f"{said} {WHERE[zh].format(run=safe(self.run_id[:8]))}" if self.run_id else said
+        where = [WHERE[zh].format(run=safe(self.run_id[:8]))] if self.run_id else []
+        return " ".join([said, *where, WHAT_TO_DO[zh].format(entry=f"{RUNBOOK}#{self.event}")])
 
 
 def safe(name: str) -> str:

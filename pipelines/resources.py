@@ -46,6 +46,31 @@ SPARK_TOKEN_VARIABLE = "WHALECURVE_SPARK_TOKEN"
 NO_CHECKOUT = "not a git checkout"
 """What a release notes for its code's commit where there is none."""
 
+VARIABLES = {
+    COMPANY_VARIABLE: "The company's folder; `--company` comes before it, `companies/demo` after.",
+    DATA_VARIABLE: "The data folder; `--data` comes before it, `data/` after.",
+    PSEUDONYM_KEY_VARIABLE: f"Key of the pseudonyms in published tables, at least {SHORTEST_KEY} characters, the same for ever. "
+    "Secret.",
+    SPARK_TOKEN_VARIABLE: "Token of the Spark Connect server, where it asks for one. Secret.",
+    f"{PULL_VARIABLES}<SOURCE>_URL": "Address of the database a source is pulled from, with user and password. Secret.",
+    f"{PULL_VARIABLES}<SOURCE>_USERNAME": "Salesforce: user, with `_PASSWORD` and `_TOKEN`; or `_CONSUMER_KEY` and "
+    "`_CONSUMER_SECRET`. Secret.",
+    f"{PULL_VARIABLES}<SOURCE>_DOMAIN": "Salesforce: the org's own domain, needed with a consumer key; else `login`.",
+    f"{TARGET_VARIABLES}<NAME>_URL": "Address of the PostgreSQL database of a release target. Secret.",
+    f"{TARGET_VARIABLES}<NAME>_ACCESS_KEY_ID": "Key of the bucket of a release target, with `_SECRET_ACCESS_KEY`. Secret.",
+    f"{ALERT_VARIABLES}<NAME>_URL": "Mail server (`smtp://user:password@host`, `smtps://...`) or webhook of an alert. Secret.",
+    f"{ALERT_VARIABLES}<NAME>_SECRET": "What the robots of 钉钉 and 飞书 sign with. Secret.",
+    INSTANCE_VARIABLE: "Where Dagster keeps its runs: a name in `pipelines/instances`, or the path of a `dagster.yaml`; else "
+    "SQLite in the data folder.",
+    MACHINE_VARIABLE: "What this machine is called where a data folder says who writes; else its host name.",
+    "WHALECURVE_DAGSTER_HOST": "PostgreSQL server of Dagster's runs, with `_DATABASE`, `_USER` and `_PASSWORD`. Secret.",
+    "WHALECURVE_CELERY_BROKER": "Broker of the `celery` instance, with `WHALECURVE_CELERY_BACKEND`.",
+    "WHALECURVE_IMAGE": "Image of the `kubernetes` instance, with `WHALECURVE_KUBERNETES_NAMESPACE` and "
+    "`WHALECURVE_SERVICE_ACCOUNT`.",
+    "DAGSTER_HOME": "Dagster's own folder; else `dagster` in the data folder.",
+}
+"""Every variable a person may set, and what it does; those of code that is imported on the way (`QUIET`) are set here."""
+
 QUIET = {
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",

@@ -156,7 +156,8 @@ def test_every_robot_gets_its_own_format(company, hooks):
     text = (
         "Whalecurve tea: Run failed\nThe run for 2026-06-30 stopped: raw.invoice. Readers have the release before it. "
     )
-    text += "Why: run 01234567 in the Dagster UI; `whalecurve doctor` looks at the rest."
+    text += "Why: run 01234567 in the Dagster UI; `whalecurve doctor` looks at the rest. "
+    text += "What to do: docs/runbook.md#failed_run"
     assert dict(hooks.got) == {
         "/slack?key=hunter2": {"text": text},
         "/wecom?key=hunter2": {"msgtype": "text", "text": {"content": text}},
@@ -440,7 +441,7 @@ def test_late_data_is_told_once_a_day_at_the_company_s_time(company, hooks, tmp_
 
     assert tick(4) == []
     (text,) = tick(5)
-    assert text.endswith("Not delivered for 2026-06-30: ledger. The run waits for it until 09:00 Asia/Shanghai.")
+    assert "Not delivered for 2026-06-30: ledger. The run waits for it until 09:00 Asia/Shanghai. " in text
     assert len(tick(6)) == 1
     assert len(tick(4, day=2)) == 1
     assert "till, ledger" in tick(5, day=2)[1] or "ledger, till" in tick(5, day=2)[1]
