@@ -10,7 +10,7 @@ PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui test test-fast lint format reference lock clean
+.PHONY: help install run ui test test-fast lint format reference lock clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,8 @@ $(WITH_SPARK): $(INSTALLED) requirements-spark.lock
 	@echo "Installing Spark for its tests ..."
 	@$(PIP) install --quiet --no-deps --require-hashes -r requirements-spark.lock
 	@touch $@
+
+install: $(INSTALLED) ## Install the locked dependencies into .venv
 
 run: $(INSTALLED) ## Write the demo company's extracts, run every business date, publish, show the answer
 	@$(BIN)/whalecurve demo

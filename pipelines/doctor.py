@@ -403,7 +403,12 @@ def secrets(company: Company, release: Release | None) -> list[Finding]:
                 names = ", ".join(credentials.prefix + name for name in missing or ("...",))
                 said = f"{source} is pulled, and {names} is not set."
                 found.append(
-                    Finding(PROBLEM, "secrets", said, "Set it in the environment of whoever pulls; README, Fetch.")
+                    Finding(
+                        PROBLEM,
+                        "secrets",
+                        said,
+                        "Set it in the environment of whoever pulls; see docs/how-to/fetch-a-source.md.",
+                    )
                 )
     for name, target in company.releases.targets.items():
         given = target_secrets(name)

@@ -1,8 +1,9 @@
 """The command in child processes of one that has its libraries loaded already: the same code, without ten seconds of
 imports and dbt parsing each time.
 
-`python harness.py` reads one JSON array of arguments a line, forks, answers with the child's process id and, when it has
-ended, with its exit status (minus the signal's number when it was killed). `Warm` and `Company` are the face of it for tests.
+`python harness.py` reads one JSON array a line (arguments, files for what is printed, working directory), forks, answers with
+the child's process id and, when it has ended, with its exit status (minus the signal's number when it was killed). `Warm` and
+`Company` are the face of it for tests.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ class Done:
 class Running:
     """A command on its way; `stderr` grows while it runs."""
 
-    def __init__(self, server: subprocess.Popen[str], arguments: list[str], folder: Path) -> None:
+    def __init__(self, server: subprocess.Popen[str], arguments: list[str], folder: Path, cwd: Path) -> None:
         self._server = server
         self._files = folder / "stdout", folder / "stderr"
-        request = json.dumps([arguments, *(str(file) for file in self._files)])
+        request = json.dumps([arguments, *(str(file) for file in self._files), str(cwd)])
         assert server.stdin
         assert server.stdout
         server.stdin.write(request + "\n")
@@ -75,11 +76,11 @@ class Warm:
             text=True,
         )
 
-    def start(self, *arguments: str) -> Running:
+    def start(self, *arguments: str, cwd: Path = PROJECT) -> Running:
         self._count += 1
         folder = Path(self._scratch.name) / str(self._count)
         folder.mkdir()
-        return Running(self._server, list(arguments), folder)
+        return Running(self._server, list(arguments), folder, cwd)
 
     def __call__(self, *arguments: str) -> Done:
         return self.start(*arguments).wait()
@@ -186,10 +187,11 @@ def _serve() -> None:
 
     pipelines.dbt.parsed_manifest()
     for line in sys.stdin:
-        arguments, stdout, stderr = json.loads(line)
+        arguments, stdout, stderr, cwd = json.loads(line)
         child = os.fork()
         if child == 0:
             answers.close()
+            os.chdir(cwd)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(os.open(stdout, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
             os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 2)
