@@ -190,6 +190,13 @@ def _parser() -> argparse.ArgumentParser:
         _doctor,
         "Check installation, settings, disk, clock, landing, release and Dagster, and say what to do.",
     )
+    history = command("runs", _runs, "List the runs: when, of which dates, by whom, how long, how they ended.")
+    history.add_argument("--limit", type=int, default=20, help="newest runs shown (default 20)")
+    history.add_argument("--output", type=Path, metavar="FILE", help="also write all runs and columns to this CSV file")
+    measured = command(
+        "metrics", _metrics, "Print figures for monitoring in Prometheus' format: rows, seconds, lag, cents on nobody."
+    )
+    measured.add_argument("--output", type=Path, metavar="FILE", help="write them to this file, whole, instead")
     command("verify", _verify, "Check every file of the current release against its manifest.")
     return parser
 
@@ -504,6 +511,42 @@ def _verify(arguments: Arguments) -> None:
     if problems:
         raise WhalecurveError("\n".join([f"Release {release.release_id} is not as it was published:", *problems]))
     print(f"Release {release.release_id}: every file is as it was published.")
+
+
+def _runs(arguments: Arguments) -> None:
+    from pipelines.run_history import instance, run_history, text, write
+
+    if arguments.limit < 1:
+        _wrong_call("--limit is the number of runs to show, 1 or more")
+    workspace = Workspace.from_environment()
+    with instance() as dagster:
+        runs = run_history(dagster, workspace.data)
+    print(text(runs[: arguments.limit], workspace.company().timezone))
+    if arguments.output:
+        write(runs, arguments.output)
+
+
+def _metrics(arguments: Arguments) -> None:
+    from assets.publish.release import current
+    from assets.publish.summary import open_database
+    from pipelines import metrics
+    from pipelines.run_history import instance, run_history
+
+    workspace = Workspace.from_environment()
+    company = workspace.company()
+    with instance() as dagster:
+        runs = run_history(dagster, workspace.data, limit=metrics.COUNTED_RUNS)
+        last = metrics.last_ended_run(runs)
+        found = list(metrics.of_runs(runs, metrics.step_seconds(dagster, last.run_id) if last else {}))
+    release = current(workspace.releases)
+    if release is not None:
+        with open_database(release.path) as connection:
+            found += metrics.of_release(release, connection, company, datetime.datetime.now(datetime.UTC))
+    text = metrics.exposition(found, company.company)
+    if arguments.output:
+        metrics.write(text, arguments.output)
+    else:
+        print(text, end="")
 
 
 def _doctor(arguments: Arguments) -> None:
