@@ -59,7 +59,7 @@ reference: $(INSTALLED) ## Write docs/reference anew from the code
 	@$(BIN)/python -m pipelines.reference
 
 lock: ## Resolve the dependencies of pyproject.toml anew into the two locks (needs uv)
-	uv pip compile pyproject.toml requirements-build.in --extra dev --extra pull --extra targets --extra postgres --universal --python-version 3.11 --no-strip-extras \
+	uv pip compile pyproject.toml requirements-build.in --extra dev --extra pull --extra targets --extra postgres --extra ducklake --universal --python-version 3.11 --no-strip-extras \
 		--generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
 	uv pip compile pyproject.toml --extra spark --constraint requirements.lock --universal --python-version 3.11 --no-strip-extras \
 		--generate-hashes --no-emit-index-url --no-header --output-file requirements-spark.lock

@@ -545,11 +545,43 @@ class EmbeddedDuckDB(_Strict):
         return {name: str(value) for name, value in self.model_dump(exclude_none=True).items()}
 
 
+class DuckLakeCatalog(_Strict):
+    """A DuckLake: the tables are Parquet files that a catalog in PostgreSQL lists, for readers on any machine.
+
+    The catalog's address, with user and password, comes from the environment only: WHALECURVE_LAKE_CATALOG.
+    """
+
+    data_path: Path | None = Field(
+        default=None,
+        description="Folder of the tables' files, seen by readers under the same path; default `<data>/lake`. A catalog "
+        "belongs to one such folder for good.",
+    )
+    catalog_schema: str = Field(
+        default="whalecurve",
+        pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+        description="Schema of the catalog in its database: one for each company and data folder.",
+    )
+    keep_days: int = Field(
+        default=7,
+        ge=0,
+        description="Days for which readers can go back to how a table was; files only older states need are removed then.",
+    )
+
+
 class Engine(_Strict):
-    """What runs the SQL: DuckDB in the process, unless `spark` names a cluster."""
+    """What runs the SQL: DuckDB in the process on its warehouse, on a DuckLake with `ducklake`, or a cluster with `spark`."""
 
     duckdb: EmbeddedDuckDB = Field(default=EmbeddedDuckDB(), description="What DuckDB may take.")
+    ducklake: DuckLakeCatalog | None = Field(default=None, description="Where DuckDB keeps the tables instead.")
     spark: SparkConnect | None = Field(default=None, description="The cluster that builds the tables instead.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Engine:
+        if self.ducklake and self.spark:
+            raise ValueError(
+                "ducklake and spark are both given, and the tables can be in one place only: keep one of them"
+            )
+        return self
 
 
 ALERTS = ("failed_run", "blocked_release", "late_data", "drift")

@@ -41,10 +41,10 @@ def run_as_known_then(date: datetime.date, *, say: Callable[[str], None]) -> tup
     workspace = Workspace.from_environment()
     company = workspace.company()
     require_known(company, date)
-    if company.engine.spark:
+    if company.engine.spark or company.engine.ducklake:
         raise WhalecurveError(
-            "A date as it was known then is made in a data folder of its own, and Spark's tables are of one data folder. Take "
-            "engine.spark out of company.yml for this run: the rows are the same. Nothing was changed."
+            "A date as it was known then is made in a data folder of its own, and the tables of Spark and of a DuckLake are of "
+            "one data folder. Take that engine out of company.yml for this run: the rows are the same. Nothing was changed."
         )
     folder = workspace.data / FOLDER / date.isoformat()
     with single_writer(say, f"whalecurve run --date {date} --as-known then"):

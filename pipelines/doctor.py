@@ -159,6 +159,7 @@ def _needed(company: Company | None) -> list[Requirement]:
         extras |= {"pull"} if any(source.pull for source in company.sources.values()) else set()
         extras |= {"targets"} if kinds & {PostgresTarget, ObjectTarget} else set()
         extras |= {"spark"} if company.engine.spark else set()
+        extras |= {"ducklake"} if company.engine.ducklake else set()
     declared = PROJECT_ROOT / "pyproject.toml"
     if declared.exists():
         project = tomllib.loads(declared.read_text(encoding="utf-8"))["project"]

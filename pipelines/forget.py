@@ -43,6 +43,7 @@ from assets.ingest.sql import identifier, literal
 from assets.publish.release import Release, current, erase, releases
 from assets.publish.targets.delivery import deliver, withdraw
 from pipelines.as_known import FOLDER as AS_KNOWN
+from pipelines.engines import engine_of
 from pipelines.resources import Workspace, target_secrets
 from pipelines.runs import rebuild
 from pipelines.writer import single_writer
@@ -288,7 +289,8 @@ def _publish_without(workspace: Workspace, say: Callable[[str], None]) -> None:
     """Build the warehouse from nothing and publish. The file is removed first: freed pages of it still hold the person."""
     for name in (".duckdb", ".duckdb.wal"):
         workspace.warehouse_path.with_suffix(name).unlink(missing_ok=True)
-    shutil.rmtree(workspace.spark, ignore_errors=True)
+    shutil.rmtree(workspace.spark, ignore_errors=True)  # also of a company that has left Spark since
+    engine_of(workspace).remove_tables()
     shutil.rmtree(workspace.data / AS_KNOWN, ignore_errors=True)  # can be made again, without them
     try:
         rebuild(say=say, publish_to_targets=False)

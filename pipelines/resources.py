@@ -42,6 +42,7 @@ DEFAULT_DATA = PROJECT_ROOT / "data"
 PSEUDONYM_KEY_VARIABLE = "WHALECURVE_PSEUDONYM_KEY"
 SHORTEST_KEY = 16
 SPARK_TOKEN_VARIABLE = "WHALECURVE_SPARK_TOKEN"
+LAKE_CATALOG_VARIABLE = "WHALECURVE_LAKE_CATALOG"
 
 NO_CHECKOUT = "not a git checkout"
 """What a release notes for its code's commit where there is none."""
@@ -52,6 +53,7 @@ VARIABLES = {
     PSEUDONYM_KEY_VARIABLE: f"Key of the pseudonyms in published tables, at least {SHORTEST_KEY} characters, the same for ever. "
     "Secret.",
     SPARK_TOKEN_VARIABLE: "Token of the Spark Connect server, where it asks for one. Secret.",
+    LAKE_CATALOG_VARIABLE: "PostgreSQL database of a DuckLake's catalog, `postgresql://user:password@host/database`. Secret.",
     f"{PULL_VARIABLES}<SOURCE>_URL": "Address of the database a source is pulled from, with user and password. Secret.",
     f"{PULL_VARIABLES}<SOURCE>_USERNAME": "Salesforce: user, with `_PASSWORD` and `_TOKEN`; or `_CONSUMER_KEY` and "
     "`_CONSUMER_SECRET`. Secret.",
@@ -121,6 +123,11 @@ def pseudonym_key() -> bytes | None:
 def spark_token() -> str | None:
     """The token the Spark Connect server asks for, or None when it asks for none. Never to be logged or stored."""
     return os.environ.get(SPARK_TOKEN_VARIABLE) or None
+
+
+def lake_catalog() -> str | None:
+    """Address of the PostgreSQL database that lists a DuckLake's files, or None. Never to be logged or stored."""
+    return os.environ.get(LAKE_CATALOG_VARIABLE) or None
 
 
 def configure_environment(company: Path | None = None, data: Path | None = None) -> None:

@@ -20,6 +20,11 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def qualified(schema: str, name: str) -> str:
+    """The quoted name of a table in a schema."""
+    return f"{identifier(schema)}.{identifier(name)}"
+
+
 def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[Any]]) -> None:
     """Put rows of Python values into a table, a few hundred per statement: DuckDB plans each row of an executemany anew,
     which takes a hundred times as long."""

@@ -24,7 +24,7 @@
     in the transaction that writes the rows: a crash in between repeats work and leaves none out.
 
     Tables of schema builds, made by pipelines/builds.py: models, inputs, loads (as built); plans, planned_inputs (of this
-    invocation); raw_loads (the loads of the raw layer as they are). Only on DuckDB: other engines build in full.
+    invocation); raw_loads (the loads of the raw layer as they are). Only in DuckDB's own warehouse: other engines build in full.
 #}
 
 {# Replaces dbt's own, which is_incremental() and the materialization ask. #}
@@ -40,11 +40,11 @@
 {# What plan_build decided in this invocation; full where nothing was planned. Kept with the node, which lives longer than a context. #}
 {% macro planned_mode() %}
     {%- set plan = graph.get('nodes', {}).get(model.unique_id, {}).get('plan', {}) -%}
-    {{ return(plan.mode if plan.invocation == invocation_id and target.type == 'duckdb' else 'full') }}
+    {{ return(plan.mode if plan.invocation == invocation_id and target.name == 'warehouse' else 'full') }}
 {% endmacro %}
 
 {% macro builds_are_recorded() %}
-    {%- if not execute or target.type != 'duckdb' or model.resource_type != 'model' or flags.WHICH not in ('run', 'build') -%}
+    {%- if not execute or target.name != 'warehouse' or model.resource_type != 'model' or flags.WHICH not in ('run', 'build') -%}
         {{ return(false) }}
     {%- endif -%}
     {%- set found = run_query("select 1 from duckdb_tables() where schema_name = 'builds' and table_name = 'plans'") -%}

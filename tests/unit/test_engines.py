@@ -11,7 +11,7 @@ from command import PROJECT
 
 from assets.company import load_company
 from assets.errors import ConfigurationError, WhalecurveError
-from pipelines import engines
+from pipelines import engines, spark
 from pipelines.resources import Workspace
 
 
@@ -55,7 +55,7 @@ def test_a_token_in_company_yml_is_refused(workspace):
 
 def test_a_missing_extra_is_named(monkeypatch, workspace):
     engine = engines.engine_of(workspace("\nengine: {spark: {remote: 'sc://127.0.0.1:9'}}\n"))
-    monkeypatch.setattr(engines, "_installed", lambda name: name != "pyspark")
+    monkeypatch.setattr(spark, "_installed", lambda name: name != "pyspark")
     with (
         pytest.raises(ConfigurationError, match=r"pyspark cannot be imported.*whalecurve\[spark\]"),
         engine.building(None, []),
@@ -65,7 +65,7 @@ def test_a_missing_extra_is_named(monkeypatch, workspace):
 
 def test_a_server_that_does_not_answer_is_named(monkeypatch, workspace):
     engine = engines.engine_of(workspace("\nengine: {spark: {remote: 'sc://127.0.0.1:9'}}\n"))
-    monkeypatch.setattr(engines, "_installed", lambda name: True)
+    monkeypatch.setattr(spark, "_installed", lambda name: True)
     with pytest.raises(WhalecurveError, match=r"127\.0\.0\.1:9, .* does not answer"), engine.building(None, []):
         pass
 
@@ -94,4 +94,4 @@ def test_nothing_secret_stands_in_the_profile(monkeypatch, workspace):
     ],
 )
 def test_types_are_called_as_spark_calls_them(duckdb_type, expected):
-    assert engines.spark_type(duckdb_type) == expected
+    assert spark.spark_type(duckdb_type) == expected
