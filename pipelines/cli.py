@@ -122,6 +122,11 @@ def _parser() -> argparse.ArgumentParser:
     ui = command("ui", _ui, "Open the Dagster UI on this company and data folder.")
     ui.add_argument("--port", type=int, default=3000, help="port on the loopback address (default 3000)")
 
+    bi = command(
+        "bi", _bi, "Open the BI dashboards (Apache Superset) on the current release; `make bi` installs it first."
+    )
+    bi.add_argument("--port", type=int, default=8088, help="port on the loopback address (default 8088)")
+
     serve = command(
         "serve", _serve, "Run one part of Dagster as a service: the code with its runs, the web pages, or the daemon."
     )
@@ -587,6 +592,15 @@ def _ui(arguments: Arguments) -> None:
         return
     if status:
         raise WhalecurveError(f"The Dagster UI ended with status {status}; is port {arguments.port} in use?")
+
+
+def _bi(arguments: Arguments) -> None:
+    from pipelines.bi import become
+
+    workspace = Workspace.from_environment()
+    targets = workspace.company().releases.targets
+    _say("Superset makes itself ready, in a quarter of a minute; the first time takes twice that. Stop it with Ctrl+C.")
+    become(workspace.data, targets, arguments.port)
 
 
 if __name__ == "__main__":

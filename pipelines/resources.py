@@ -165,6 +165,13 @@ def alert_secrets(alert: str) -> Secrets:
     return Secrets(prefix, {name: value for name, value in found.items() if value})
 
 
+def bi_environment(home: Path) -> dict[str, str]:
+    """This process's environment for Superset: its folder, its configuration, and nothing reported to anybody."""
+    config = PROJECT_ROOT / "bi" / "superset_config.py"
+    own = {"WHALECURVE_BI_HOME": str(home), "SUPERSET_HOME": str(home), "SUPERSET_CONFIG_PATH": str(config)}
+    return {**quiet_child_environment(), **QUIET, **own, "SCARF_ANALYTICS": "false"}
+
+
 def quiet_child_environment() -> dict[str, str]:
     """This process's environment for a child that people look at: without Python's warnings to developers."""
     return {**os.environ, "PYTHONWARNINGS": "ignore"}
