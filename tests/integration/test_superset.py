@@ -223,6 +223,36 @@ def test_every_chart_is_drawn_and_shows_what_the_marts_say(page, marts, tmp_path
             assert is_drawn, f"{title}: {drawn[title]}"
 
 
+ASK = """
+    async ([database, sql]) => {
+        const token = (await (await fetch('/api/v1/security/csrf_token/')).json()).result;
+        const asked = await fetch('/api/v1/sqllab/execute/', {
+            method: 'POST',
+            headers: {'Content-Type': 'application/json', 'X-CSRFToken': token},
+            body: JSON.stringify({database_id: database, sql: sql, runAsync: false, client_id: Math.random().toString(36).slice(2, 12)}),
+        });
+        return [asked.status, await asked.text()];
+    }
+"""
+
+
+@pytest.mark.parametrize(
+    ("sql", "place", "answer"),
+    [
+        ("select count(*) as n from customers", "", '"n"'),
+        ("select * from read_csv('/etc/passwd')", "", "disabled by configuration"),
+        ("select count(*) as n from whalecurve.customers", " (bi)", '"n"'),
+        ("create table whalecurve.mine as select 1", " (bi)", "not allow"),
+    ],
+)
+def test_sql_lab_reads_the_release_and_nothing_else(page, sql, place, answer):
+    listed = page.request.get("/api/v1/database/").json()["result"]
+    database = next(each["id"] for each in listed if each["database_name"] == f"Whalecurve release{place}")
+    status, text = page.evaluate(ASK, [database, sql])
+    assert (status == 200) is (answer == '"n"'), text
+    assert answer in text
+
+
 def comparable(row):
     """A row as both engines and JSON give it: money to the cent."""
     return tuple(value if isinstance(value, str | None) else round(float(value), 2) for value in row)
