@@ -24,8 +24,10 @@ from assets.publish.summary import summary
 from assets.publish.what_if import curves_of
 from pipelines.as_known import run_as_known_then
 from pipelines.restate import restate
+from pipelines.runs import PERSON_TAG
 from pipelines.what_if import what_if
 
+ASKED = {PERSON_TAG: "yes"}
 SHOWN = 50
 """Customers in a table of the UI."""
 
@@ -54,6 +56,7 @@ def make_as_known_then(context: dg.OpExecutionContext, config: AsKnownThen) -> I
 
 @dg.job(
     executor_def=dg.in_process_executor,
+    tags=ASKED,
     description="A business date as it was known then: its release made again from the deliveries up to that day, beside the "
     "company's releases, and held against the one that was kept. Fill in the date in the launchpad.",
 )
@@ -90,6 +93,7 @@ def publish_restated(context: dg.OpExecutionContext, config: RestatedMonths) -> 
 
 @dg.job(
     executor_def=dg.in_process_executor,
+    tags=ASKED,
     description="Months that were over, published with the figures they have now: everything after the deliveries is computed "
     "anew, name and reason go into the register and the release, and what moved is said customer by customer. A gate "
     "that lets no past month move unsaid (closed_months_... in company.yml) lets these.",
@@ -161,6 +165,7 @@ def compute_what_if(context: dg.OpExecutionContext, config: WhatIf) -> Iterator[
 @dg.job(
     name="what_if",
     executor_def=dg.in_process_executor,
+    tags=ASKED,
     description="A what-if scenario: customer profit under other costing rules, settings or prices, against the current release. "
     "Publishes nothing; its files are in scenarios/<name> of the data folder.",
 )

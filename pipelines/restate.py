@@ -51,7 +51,8 @@ def restate(months: Sequence[datetime.date], *, by: str, reason: str, say: Calla
     workspace = Workspace.from_environment()
     before = require_current(workspace.releases)
     months = tuple(sorted(set(months)))
-    _require_over(workspace, months)
+    with single_writer(say, "whalecurve restate"):
+        _require_over(workspace, months)
     refresh(say=say, only=lambda layer: layer not in PUBLISHING)
     with single_writer(say, "whalecurve restate"):
         as_of = workspace.as_of()

@@ -34,6 +34,8 @@ INSTANCES = Path(__file__).with_name("instances")
 LOCAL = "local"
 PID_TAG = "whalecurve/pid"
 DATA_TAG = "whalecurve/data"
+PERSON_TAG = "whalecurve/asked_by_a_person"
+"""Of the runs of jobs that a person starts with a launchpad and waits for."""
 INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 INTERRUPTED_STATEMENT = "Query interrupted"
 SHOWN_DIFFERENCES = 12
