@@ -52,7 +52,8 @@ def pool_costs(connection: duckdb.DuckDBPyConnection, relation: str = "overview.
 
     Service pools are left out: what they hand on is in the pools they serve.
     """
-    columns = ", ".join(f"sum({column})::double" for column, _, _ in PARTS)
+    columns = ", ".join(f"coalesce(sum({column}), 0)::double" for column, _, _ in PARTS)
+    shown = " + ".join(f"coalesce(sum({column}), 0)" for column, _, _ in PARTS)
     rows = connection.execute(
         f"""
         select coalesce(any_value(pool_name), pool_id), {columns} from {relation}
@@ -60,7 +61,7 @@ def pool_costs(connection: duckdb.DuckDBPyConnection, relation: str = "overview.
             and month > (select max(month) - interval 12 month from {relation} where actual_amount <> 0)
         group by pool_id
         having sum(abs(gross_amount)) > 0
-        order by sum(gross_amount) desc, pool_id
+        order by {shown} desc, pool_id
         limit {SHOWN_POOLS}
         """
     ).fetchall()
@@ -69,7 +70,7 @@ def pool_costs(connection: duckdb.DuckDBPyConnection, relation: str = "overview.
     axes, figure = _axes(0.8 + 0.3 * len(rows))
     names, left = [row[0] for row in rows], [0.0] * len(rows)
     for place, (_, name, colour) in enumerate(PARTS, start=1):
-        amounts = [row[place] or 0.0 for row in rows]
+        amounts = [row[place] for row in rows]
         axes.barh(range(len(rows)), amounts, left=left, color=colour, label=name)
         left = [before + amount for before, amount in zip(left, amounts, strict=True)]
     # Names may hold characters that the font of the plot lacks and signs it would read as formulas.

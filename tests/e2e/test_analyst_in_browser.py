@@ -11,6 +11,7 @@ import contextlib
 import functools
 import http.server
 import json
+import os
 import re
 import shutil
 import signal
@@ -98,18 +99,20 @@ def ui(delivered, reports, tmp_path_factory):
     ):
         with (log / part).open("w") as said:
             command = [sys.executable, "-m", "pipelines.cli", "serve", part, *options, *folders]
-            started.append(subprocess.Popen(command, cwd=PROJECT, env=environment(), stdout=said, stderr=said))
+            options = {"cwd": PROJECT, "env": environment(), "stdout": said, "stderr": said}
+            started.append(subprocess.Popen(command, start_new_session=True, **options))
         if part == "code":  # the others would ask again and again, which costs them more than it costs to wait
             wait_for(functools.partial(is_open, code), 180, lambda: (log / "code").read_text()[-3000:])
     address = f"http://127.0.0.1:{web}"
     wait_for(functools.partial(is_open, web), 180, lambda: (log / "webserver").read_text()[-3000:])
     yield address
-    for process in started:
-        process.send_signal(signal.SIGTERM)
-    for process in started:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=30)
-        process.kill()
+    for sent in (signal.SIGTERM, signal.SIGKILL):  # to what they have started as well
+        for process in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, sent)
+        for process in started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=5)
 
 
 @pytest.fixture(scope="module")
