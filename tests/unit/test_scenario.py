@@ -47,10 +47,10 @@ def test_a_scenario_is_read_from_a_file(tmp_path):
     assert [str(price) for price in read.prices] == ["+5% for C1", "-2.5% for industry Retail", "+1% for all customers"]
 
 
-def test_the_readme_s_scenario_fits_the_demo(tmp_path):
-    text = (PROJECT / "README.md").read_text(encoding="utf-8").partition("A scenario is a few changes")[2]
-    (tmp_path / "readme.yml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
-    read = load_scenario(tmp_path / "readme.yml")
+def test_the_scenario_of_the_how_to_fits_the_demo(tmp_path):
+    text = (PROJECT / "docs" / "how-to" / "ask-what-if.md").read_text(encoding="utf-8")
+    (tmp_path / "shown.yml").write_text(text.partition("```text\n")[2].partition("```")[0])
+    read = load_scenario(tmp_path / "shown.yml")
     assert (len(read.rules), len(read.settings), len(read.prices)) == (1, 1, 2)
     assert len(lay_over(read, DEMO, tmp_path / "company")) == 4
 
