@@ -177,6 +177,22 @@ def _parser() -> argparse.ArgumentParser:
     approved.add_argument(
         "--as-of", type=_date, help="the release's date (default: the latest business date delivered)"
     )
+    restated = command(
+        "restate",
+        _restate,
+        "Publish months that were over with the figures they have now; who and why is published with them.",
+    )
+    restated.add_argument(
+        "months", type=_month, nargs="+", metavar="MONTH", help="a month that is over, such as 2025-06"
+    )
+    restated.add_argument("--reason", required=True, help="why its figures are others now; published")
+    restated.add_argument("--by", metavar="NAME", required=True, help="who says so; published")
+    asked = command(
+        "what-if",
+        _what_if,
+        "Compute customer profit under other rules, settings and prices, beside the releases; publishes nothing.",
+    )
+    asked.add_argument("scenario", type=Path, metavar="FILE", help="the scenario, as YAML")
     documented = command(
         "docs", _docs, "Write the data catalogue of the current release, with dbt's docs and Data Docs beside it."
     )
@@ -481,6 +497,21 @@ def _approve(arguments: Arguments) -> None:
             )
     asked = {"table": arguments.table, "reason": arguments.reason, "by": arguments.by, "as_of": arguments.as_of}
     print(approve(workspace, arguments.check, **asked, say=_say))
+
+
+def _restate(arguments: Arguments) -> None:
+    from pipelines.restate import restate
+
+    print(restate(arguments.months, by=arguments.by, reason=arguments.reason, say=_say))
+
+
+def _what_if(arguments: Arguments) -> None:
+    from assets.costing.scenario import load_scenario
+    from pipelines.what_if import what_if
+
+    answer = what_if(load_scenario(arguments.scenario), say=_say)
+    print(answer.text)
+    print(f"\nCustomers {answer.folder / 'customers.csv'}")
 
 
 def _docs(arguments: Arguments) -> None:

@@ -45,6 +45,7 @@ from assets.publish.targets.delivery import deliver, withdraw
 from pipelines.as_known import FOLDER as AS_KNOWN
 from pipelines.resources import Workspace, target_secrets
 from pipelines.runs import rebuild
+from pipelines.what_if import FOLDER as SCENARIOS
 from pipelines.writer import single_writer
 
 SHOWN = 12
@@ -289,7 +290,8 @@ def _publish_without(workspace: Workspace, say: Callable[[str], None]) -> None:
     for name in (".duckdb", ".duckdb.wal"):
         workspace.warehouse_path.with_suffix(name).unlink(missing_ok=True)
     shutil.rmtree(workspace.spark, ignore_errors=True)
-    shutil.rmtree(workspace.data / AS_KNOWN, ignore_errors=True)  # can be made again, without them
+    for folder in (AS_KNOWN, SCENARIOS):  # can be made again, without them
+        shutil.rmtree(workspace.data / folder, ignore_errors=True)
     try:
         rebuild(say=say, publish_to_targets=False)
     except WhalecurveError as error:

@@ -134,14 +134,16 @@ def configure_environment(company: Path | None = None, data: Path | None = None)
 
 
 @contextlib.contextmanager
-def other_data_folder(folder: Path) -> Iterator[None]:
-    """Everything in this process works on another data folder; its runs stay in the company's Dagster instance."""
-    former = os.environ[DATA_VARIABLE]
+def other_data_folder(folder: Path, company: Path | None = None) -> Iterator[None]:
+    """Everything in this process works on another data folder, and on another company folder where one is given."""
+    former = {variable: os.environ[variable] for variable in (DATA_VARIABLE, COMPANY_VARIABLE)}
     os.environ[DATA_VARIABLE] = str(folder)
+    if company is not None:
+        os.environ[COMPANY_VARIABLE] = str(company)
     try:
         yield
     finally:
-        os.environ[DATA_VARIABLE] = former
+        os.environ.update(former)
 
 
 def pull_credentials(source: str) -> Credentials:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assets import gate
+from assets import gate, restatements
 from assets.publish import charts, metrics
 from assets.publish.numbers import cents, change, count, decimal, money, percent, reached, share, signed
 from assets.publish.page import HERE, Row, labels_of, render_page, rows
@@ -832,6 +832,7 @@ def _quality(checks: pd.DataFrame) -> Row:
     checks = checks.assign(**{name: column.astype("string").fillna("") for name, column in approvals.items()})
     is_beside = checks["stage"].isin(CIRCUMSTANCES)
     ledger, beside = checks[~is_beside], checks[is_beside]
+    restated = ledger[ledger["stage"] == restatements.STAGE]
     tables = []
     for table, found in ledger.groupby("table_name"):
         passed = found["passed"].astype(bool)
@@ -849,6 +850,7 @@ def _quality(checks: pd.DataFrame) -> Row:
         "tables": tables,
         "total": len(ledger),
         "passed": sum(row["passed"] for row in tables),
+        "restated": restated[["observed", "detail"]].to_dict("records"),
         "open": unsettled[SHOWN_OF_A_CHECK].to_dict("records"),
         "beside": beside[~beside["passed"].astype(bool) | (beside["stage"] == "drift")][SHOWN_OF_A_CHECK].to_dict(
             "records"
