@@ -62,6 +62,7 @@ VARIABLES = {
     f"{ALERT_VARIABLES}<NAME>_SECRET": "What the robots of 钉钉 and 飞书 sign with. Secret.",
     INSTANCE_VARIABLE: "Where Dagster keeps its runs: a name in `pipelines/instances`, or the path of a `dagster.yaml`; else "
     "SQLite in the data folder.",
+    "WHALECURVE_BI_SECRET_KEY": "What Superset signs its sessions with; else a key made once in `<data>/bi`. Secret.",
     MACHINE_VARIABLE: "What this machine is called where a data folder says who writes; else its host name.",
     "WHALECURVE_DAGSTER_HOST": "PostgreSQL server of Dagster's runs, with `_DATABASE`, `_USER` and `_PASSWORD`. Secret.",
     "WHALECURVE_CELERY_BROKER": "Broker of the `celery` instance, with `WHALECURVE_CELERY_BACKEND`.",

@@ -229,7 +229,7 @@ ASK = """
         const asked = await fetch('/api/v1/sqllab/execute/', {
             method: 'POST',
             headers: {'Content-Type': 'application/json', 'X-CSRFToken': token},
-            body: JSON.stringify({database_id: database, sql: sql, runAsync: false, client_id: Math.random().toString(36).slice(2, 12)}),
+            body: JSON.stringify({database_id: database, sql: sql, client_id: Math.random().toString(36).slice(2, 12)}),
         });
         return [asked.status, await asked.text()];
     }
