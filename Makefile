@@ -53,8 +53,9 @@ ui: $(INSTALLED) ## Open the Dagster UI on the same data
 bi: $(WITH_BI) ## Open the BI dashboards (Apache Superset) on the current release
 	@$(BIN)/whalecurve bi
 
-test: $(WITH_SPARK) $(WITH_BI) lint ## Lint and run every test
-	@$(BIN)/python -m pytest --durations=10 $(PARALLEL)
+test: $(WITH_SPARK) lint ## Lint and run every test
+	@$(MAKE) --no-print-directory $(WITH_BI) || echo "Superset cannot be installed here: the tests of its dashboards are skipped."
+	@$(BIN)/python -m pytest --durations=25 $(PARALLEL)
 
 test-fast: $(INSTALLED) ## The tests of the inner loop
 	@$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
