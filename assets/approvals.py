@@ -12,18 +12,15 @@ Belongs here: writing and reading the register, and what may be approved at all.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
-import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from assets import registers
 from assets.errors import WhalecurveError
 from assets.gate import EXPECTATIONS, Suite
-from assets.ingest.storage import flush
 
 REGISTER = "approvals.jsonl"
 """Of the data folder."""
@@ -68,12 +65,7 @@ class Approvals:
     @classmethod
     def read(cls, data: Path, suites: Mapping[str, Suite], as_of: datetime.date) -> Approvals:
         """Those in the register of a data folder. A line that is not whole approves nothing."""
-        given = []
-        with contextlib.suppress(FileNotFoundError):
-            for line in (data / REGISTER).read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, TypeError):
-                    given.append(Approval(**json.loads(line)))
-        return cls(given, suites, as_of)
+        return cls(list(registers.lines(data / REGISTER, Approval)), suites, as_of)
 
     def may_be_given(self, failure: Failure) -> bool:
         """Whether anybody may approve such a failure: a comparison, or an expectation its suite declares `approvable`.
@@ -122,14 +114,5 @@ def approve(
         reason=reason,
         approved_at=at,
     )
-    path = data / REGISTER
-    with path.open("a+", encoding="utf-8") as register:
-        # What a killed writer left of a line must not swallow this one.
-        text = path.read_text(encoding="utf-8")
-        register.write(
-            ("" if text.endswith("\n") or not text else "\n") + json.dumps(asdict(given), ensure_ascii=False) + "\n"
-        )
-        register.flush()
-        os.fsync(register.fileno())
-    flush(data)
+    registers.append(data / REGISTER, given)
     return given

@@ -656,9 +656,18 @@ class Releases(_Strict):
 
 
 class Report(_Strict):
-    """How the pages people read are written."""
+    """How the pages people read are written, and under which address people reach the folder of releases, if they do."""
 
     language: Literal["en", "zh"] = Field(default="en", description="Language of the report and of customer pages.")
+    address: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="Under which address people reach the folder of releases: the Dagster UI then links to the report.",
+    )
+
+    def link(self, release_id: str) -> str | None:
+        """The address of a release's report."""
+        return f"{self.address.rstrip('/')}/{release_id}/report.html" if self.address else None
 
 
 class Company(_Strict):
@@ -741,7 +750,7 @@ def load_company(folder: Path) -> Company:
 def company_hash(folder: Path) -> str:
     """Hash of all the company folder says (settings, playbook, dialects, costing rules, links): part of a release's manifest."""
     digest = hashlib.sha256()
-    for path in _company_files(folder):
+    for path in company_files(folder):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -750,11 +759,12 @@ def company_hashes(folder: Path) -> dict[str, str]:
     """{"company": hash of the whole folder} and the hash of each of its files: what changed can be named."""
     files = {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in _company_files(folder)
+        for path in company_files(folder)
     }
     return {"company": company_hash(folder), **files}
 
 
-def _company_files(folder: Path) -> list[Path]:
+def company_files(folder: Path) -> list[Path]:
+    """The files a company is made of: what else lies in its folder is read by nobody."""
     parts = ("playbook.yml", "rfm.yml", "dialects/*.yml", "costing/*.csv", "customers/*.csv")
     return sorted([folder / "company.yml", *(path for part in parts for path in folder.glob(part))])

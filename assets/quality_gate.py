@@ -17,6 +17,7 @@ from assets.publish.changes import changed_since
 from assets.publish.comparisons import Now, compare
 from assets.publish.release import Comparisons, current, earlier, failures
 from assets.publish.tables import PUBLISHED, asset_key
+from assets.restatements import Restatements
 from pipelines.resources import EXPECTATIONS, NO_CHECKOUT, Workspace, git_commit
 
 CHANGED = "changed_since_the_last_release"
@@ -85,10 +86,11 @@ def _approved(
 
 def comparisons(workspace: Workspace, as_of: datetime.date) -> Comparisons:
     """The comparisons of what the warehouse would publish as of its date with the earlier release."""
-    company = workspace.company()
+    company, restated = workspace.company(), Restatements.read(workspace.data, as_of)
 
     def compared(connection: duckdb.DuckDBPyConnection) -> Mapping[str, list[gate.CheckResult]]:
-        return compare(Now(connection, as_of, PUBLISHED), earlier(workspace.releases, as_of), company)
+        found = compare(Now(connection, as_of, PUBLISHED), earlier(workspace.releases, as_of), company, restated)
+        return {**found, **restated.results()}
 
     return compared
 

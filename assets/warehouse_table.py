@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import dagster as dg
 import pandas as pd
 
 from assets.ingest.sql import identifier
 from pipelines.resources import Workspace
+
+
+def column_schema(types: Mapping[str, str]) -> dg.TableSchema:
+    """The columns of a table as the UI shows them, from column -> DuckDB type. What dbt's YAML describes takes its place."""
+    return dg.TableSchema(columns=[dg.TableColumn(name=column, type=kind.lower()) for column, kind in types.items()])
 
 
 def write_table(

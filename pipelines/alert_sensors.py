@@ -10,7 +10,7 @@ from assets.publish.release import current, releases
 from pipelines.alerts import Alert, of_failure, of_release, tell
 from pipelines.due import day, deliveries, is_over, last_ended, waits_until
 from pipelines.resources import Workspace
-from pipelines.runs import PID_TAG
+from pipelines.runs import PERSON_TAG, PID_TAG
 
 LOOK_EVERY = 60
 ON = dg.DefaultSensorStatus.RUNNING
@@ -26,6 +26,15 @@ def alert_sensors(company: Company) -> list[dg.SensorDefinition]:
     return [failed_run_alerts, finished_run_alerts, late_data_alerts] if company.alerts else []
 
 
+def _nobody_is_told(run: dg.DagsterRun) -> dg.SkipReason | None:
+    """Why a run is none to tell of, where it is."""
+    if PID_TAG in run.tags:
+        return dg.SkipReason("A run of the command, which tells of it itself.")
+    if PERSON_TAG in run.tags:
+        return dg.SkipReason("A person started it with a launchpad and sees how it ends.")
+    return None
+
+
 @dg.run_failure_sensor(
     name="failed_run_alerts",
     default_status=ON,
@@ -34,8 +43,8 @@ def alert_sensors(company: Company) -> list[dg.SensorDefinition]:
 )
 def failed_run_alerts(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
     run = context.dagster_run
-    if PID_TAG in run.tags:
-        return dg.SkipReason("A run of the command, which tells of it itself.")
+    if unasked := _nobody_is_told(run):
+        return unasked
     company = Workspace.from_environment().company()
     events = [entry.dagster_event for entry in context.instance.all_logs(run.run_id) if entry.dagster_event]
     tell(company, [of_failure(company, run, events)], context.log.warning, _now())
@@ -49,8 +58,8 @@ def failed_run_alerts(context: dg.RunFailureSensorContext) -> dg.SkipReason | No
     description="Tells the alert targets of company.yml when models have begun to drift.",
 )
 def finished_run_alerts(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
-    if PID_TAG in context.dagster_run.tags:
-        return dg.SkipReason("A run of the command, which tells of it itself.")
+    if unasked := _nobody_is_told(context.dagster_run):
+        return unasked
     workspace = Workspace.from_environment()
     company = workspace.company()
     made, *before = [current(workspace.releases), *reversed(releases(workspace.releases)[:-1])]

@@ -17,8 +17,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from assets import advice
-from assets.approvals import REGISTER
+from assets import advice, approvals, restatements
 from assets.errors import WhalecurveError
 from assets.ingest import storage
 from assets.publish.release import DATABASE, Release, earlier, releases, require_current
@@ -53,7 +52,7 @@ def run_as_known_then(date: datetime.date, *, say: Callable[[str], None]) -> tup
         try:
             _furnish(folder, workspace, date)
             with other_data_folder(folder):
-                rebuild(say=say, publish_to_targets=False, tell=False)
+                rebuild(say=say, publish_to_targets=False, tell=False, aside=True)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -72,15 +71,16 @@ def _require_read(raw: Path, date: datetime.date) -> None:
 
 
 def _furnish(folder: Path, workspace: Workspace, date: datetime.date) -> None:
-    """What a run on that date found: raw files, earlier advice and approvals, and the release to be compared with."""
+    """What a run on that date found: raw files, earlier advice, both registers, and the release to be compared with."""
     for path in sorted(workspace.raw.glob(f"*/*/*/{storage.LOAD_FILE}")):
         if path.parent.name.partition("=")[2] <= date.isoformat():
             _link(path, folder / path.relative_to(workspace.data))
     for given in advice.dates(workspace.data, before=date):
         path = advice.folder(workspace.data) / f"{given.isoformat()}.parquet"
         _link(path, folder / path.relative_to(workspace.data))
-    if (workspace.data / REGISTER).exists():
-        shutil.copyfile(workspace.data / REGISTER, folder / REGISTER)
+    for register in (approvals.REGISTER, restatements.REGISTER):
+        if (workspace.data / register).exists():
+            shutil.copyfile(workspace.data / register, folder / register)
     before = earlier(workspace.releases, date)
     if before is not None and before.as_of < date:
         for path in sorted(path for path in before.path.rglob("*") if path.is_file()):

@@ -122,6 +122,11 @@ def _parser() -> argparse.ArgumentParser:
     ui = command("ui", _ui, "Open the Dagster UI on this company and data folder.")
     ui.add_argument("--port", type=int, default=3000, help="port on the loopback address (default 3000)")
 
+    bi = command(
+        "bi", _bi, "Open the BI dashboards (Apache Superset) on the current release; `make bi` installs it first."
+    )
+    bi.add_argument("--port", type=int, default=8088, help="port on the loopback address (default 8088)")
+
     serve = command(
         "serve", _serve, "Run one part of Dagster as a service: the code with its runs, the web pages, or the daemon."
     )
@@ -172,6 +177,22 @@ def _parser() -> argparse.ArgumentParser:
     approved.add_argument(
         "--as-of", type=_date, help="the release's date (default: the latest business date delivered)"
     )
+    restated = command(
+        "restate",
+        _restate,
+        "Publish months that were over with the figures they have now; who and why is published with them.",
+    )
+    restated.add_argument(
+        "months", type=_month, nargs="+", metavar="MONTH", help="a month that is over, such as 2025-06"
+    )
+    restated.add_argument("--reason", required=True, help="why its figures are others now; published")
+    restated.add_argument("--by", metavar="NAME", required=True, help="who says so; published")
+    asked = command(
+        "what-if",
+        _what_if,
+        "Compute customer profit under other rules, settings and prices, beside the releases; publishes nothing.",
+    )
+    asked.add_argument("scenario", type=Path, metavar="FILE", help="the scenario, as YAML")
     documented = command(
         "docs", _docs, "Write the data catalogue of the current release, with dbt's docs and Data Docs beside it."
     )
@@ -478,6 +499,21 @@ def _approve(arguments: Arguments) -> None:
     print(approve(workspace, arguments.check, **asked, say=_say))
 
 
+def _restate(arguments: Arguments) -> None:
+    from pipelines.restate import restate
+
+    print(restate(arguments.months, by=arguments.by, reason=arguments.reason, say=_say))
+
+
+def _what_if(arguments: Arguments) -> None:
+    from assets.costing.scenario import load_scenario
+    from pipelines.what_if import what_if
+
+    answer = what_if(load_scenario(arguments.scenario), say=_say)
+    print(answer.text)
+    print(f"\nCustomers {answer.folder / 'customers.csv'}")
+
+
 def _docs(arguments: Arguments) -> None:
     from pipelines.catalogue import write
 
@@ -587,6 +623,15 @@ def _ui(arguments: Arguments) -> None:
         return
     if status:
         raise WhalecurveError(f"The Dagster UI ended with status {status}; is port {arguments.port} in use?")
+
+
+def _bi(arguments: Arguments) -> None:
+    from pipelines.bi import become
+
+    workspace = Workspace.from_environment()
+    targets = workspace.company().releases.targets
+    _say("Superset makes itself ready, in a quarter of a minute; the first time takes twice that. Stop it with Ctrl+C.")
+    become(workspace.data, targets, arguments.port)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets.errors import WhalecurveError
+from assets.publish.plots import PLOTS, plots_of
 from pipelines.dbt_assets import UNIQUE_ID, asset_specs, check_specs
 from pipelines.engines import Engine, InProcess, engine_of
 from pipelines.resources import DBT_MANIFEST, DBT_PROJECT, Workspace, let_go_of_warehouse
@@ -224,6 +225,7 @@ def build(
     if not result.result or not result.result.results:
         raise WhalecurveError("dbt reported nothing for the selected models, so nothing can be trusted to be built.")
     counts = _row_counts(workspace, [specs[unique_id].key for unique_id in chosen])
+    plots = _plots(workspace, counts)
     failures = []
     for node_result in result.result.results:
         unique_id, status = node_result.node.unique_id, str(node_result.status)
@@ -235,6 +237,7 @@ def build(
                     "dagster/row_count": counts.get(key.to_user_string(), 0),
                     "seconds": round(node_result.execution_time, 3),
                     "relation": ".".join(key.path),
+                    **plots.get(key.to_user_string(), {}),
                 },
             )
         elif unique_id in checks:
@@ -287,9 +290,23 @@ def _row_counts(workspace: Workspace, keys: list[dg.AssetKey]) -> dict[str, int]
     return counts
 
 
-def dbt_layers(listener: BuildListener) -> list[dg.AssetsDefinition]:
+def _plots(workspace: Workspace, built: Iterable[str]) -> dict[str, dict[str, dg.MetadataValue]]:
+    """Asset -> the plots its page shows, of the tables that are there."""
+    with workspace.warehouse(read_only=True) as connection:
+        return {
+            name: {plot: dg.MetadataValue.md(drawn) for plot, drawn in plots_of(connection, table).items()}
+            for name, table in ((name, name.replace("/", ".")) for name in built)
+            if table in PLOTS
+        }
+
+
+def read_manifest() -> Any:
+    """dbt's manifest.json, as it is now."""
+    return json.loads(manifest_path().read_text())
+
+
+def dbt_layers(manifest: Any, listener: BuildListener) -> list[dg.AssetsDefinition]:
     """The passes over the dbt project; `listener` is told the test results of each."""
-    manifest = json.loads(manifest_path().read_text())
 
     def one_pass(name: str, layers: tuple[str, ...]) -> dg.AssetsDefinition:
         @dg.multi_asset(

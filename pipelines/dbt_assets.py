@@ -18,6 +18,9 @@ from pipelines.resources import owners
 UNIQUE_ID = "dbt/unique_id"
 """Metadata of an asset or a check: the node of dbt's manifest it stands for."""
 
+COLUMNS = "dagster/column_schema"
+"""Metadata of an asset: its columns, as the UI shows them."""
+
 OWNER_OF_LAYER = {
     "staging": "engineering",
     "facts": "engineering",
@@ -56,6 +59,29 @@ def filed_under(test: Mapping[str, Any]) -> str | None:
     return read.pop() if len(read) == 1 else test.get("attached_node")
 
 
+def with_columns(manifest: Manifest, assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """The assets with the columns that dbt's YAML describes: what Python writes is a source there, with each column's meaning."""
+    sources = {(node["source_name"], node["name"]): node for node in manifest["sources"].values()}
+
+    def described(spec: dg.AssetSpec) -> dg.AssetSpec:
+        layer, *name = spec.key.path
+        source = sources.get((layer, "/".join(name)))
+        return spec.merge_attributes(metadata={COLUMNS: _columns(source)}) if source else spec
+
+    return list(dg.map_asset_specs(described, assets))
+
+
+def _columns(node: Mapping[str, Any]) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column["name"], type=column["data_type"] or "?", description=column["description"] or None
+            )
+            for column in node["columns"].values()
+        ]
+    )
+
+
 def _models(manifest: Manifest, layers: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     for node in manifest["nodes"].values():
         if node["resource_type"] == "model" and node["fqn"][1] in layers:
@@ -69,10 +95,6 @@ def _key(manifest: Manifest, unique_id: str) -> dg.AssetKey:
 
 def _asset_spec(manifest: Manifest, node: Mapping[str, Any]) -> dg.AssetSpec:
     layer = node["schema"]
-    columns = [
-        dg.TableColumn(name=column["name"], type=column["data_type"] or "?", description=column["description"] or None)
-        for column in node["columns"].values()
-    ]
     return dg.AssetSpec(
         key=_key(manifest, node["unique_id"]),
         deps=sorted(_key(manifest, parent) for parent in set(node["depends_on"]["nodes"])),
@@ -83,7 +105,7 @@ def _asset_spec(manifest: Manifest, node: Mapping[str, Any]) -> dg.AssetSpec:
         kinds={"dbt", manifest["metadata"]["adapter_type"]},
         metadata={
             UNIQUE_ID: node["unique_id"],
-            "dagster/column_schema": dg.TableSchema(columns=columns),
+            COLUMNS: _columns(node),
             "dagster/table_name": f"{layer}.{node['name']}",
             "materialized": node["config"]["materialized"],
         },

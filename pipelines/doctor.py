@@ -45,6 +45,7 @@ from pipelines.resources import (
     pull_credentials,
     target_secrets,
 )
+from pipelines.runs import PERSON_TAG
 
 OK, WARNING, PROBLEM = "OK", "WARNING", "PROBLEM"
 EXTENSIONS = ("icu", "json", "parquet")
@@ -475,7 +476,7 @@ def dagster_instance(home: Path, writing: bool) -> list[Finding]:
     try:
         with dg.DagsterInstance.from_config(str(home)) as instance:
             storage = type(instance.run_storage).__name__
-            runs = instance.get_runs(limit=1)
+            runs = [run for run in instance.get_runs(limit=20) if PERSON_TAG not in run.tags]
             unfinished = instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
             running = [
                 state.name for state in instance.all_instigator_state() if state.status == InstigatorStatus.RUNNING

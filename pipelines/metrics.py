@@ -20,7 +20,7 @@ import duckdb
 from assets.company import Company
 from assets.publish.release import Release
 from pipelines.due import last_ended
-from pipelines.run_history import Run
+from pipelines.run_history import LAUNCHPAD, Run
 
 PREFIX = "whalecurve_"
 CENTS = 100
@@ -127,8 +127,9 @@ def of_runs(runs: Sequence[Run], steps: Mapping[str, float]) -> Iterator[Metric]
 
 
 def last_ended_run(runs: Sequence[Run]) -> Run | None:
-    """The newest run that has ended, well or not."""
-    return next((run for run in runs if run.ended_at is not None), None)
+    """The newest run that has ended, well or not, but none that a person started with a launchpad: a slip of the pen there is
+    nobody's alarm."""
+    return next((run for run in runs if run.ended_at is not None and run.started_by != LAUNCHPAD), None)
 
 
 def step_seconds(instance: Any, run_id: str) -> dict[str, float]:

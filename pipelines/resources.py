@@ -64,6 +64,7 @@ VARIABLES = {
     f"{ALERT_VARIABLES}<NAME>_SECRET": "What the robots of 钉钉 and 飞书 sign with. Secret.",
     INSTANCE_VARIABLE: "Where Dagster keeps its runs: a name in `pipelines/instances`, or the path of a `dagster.yaml`; else "
     "SQLite in the data folder.",
+    "WHALECURVE_BI_SECRET_KEY": "What Superset signs its sessions with; else a key made once in `<data>/bi`. Secret.",
     MACHINE_VARIABLE: "What this machine is called where a data folder says who writes; else its host name.",
     "WHALECURVE_DAGSTER_HOST": "PostgreSQL server of Dagster's runs, with `_DATABASE`, `_USER` and `_PASSWORD`. Secret.",
     "WHALECURVE_CELERY_BROKER": "Broker of the `celery` instance, with `WHALECURVE_CELERY_BACKEND`.",
@@ -141,14 +142,16 @@ def configure_environment(company: Path | None = None, data: Path | None = None)
 
 
 @contextlib.contextmanager
-def other_data_folder(folder: Path) -> Iterator[None]:
-    """Everything in this process works on another data folder; its runs stay in the company's Dagster instance."""
-    former = os.environ[DATA_VARIABLE]
+def other_data_folder(folder: Path, company: Path | None = None) -> Iterator[None]:
+    """Everything in this process works on another data folder, and on another company folder where one is given."""
+    former = {variable: os.environ[variable] for variable in (DATA_VARIABLE, COMPANY_VARIABLE)}
     os.environ[DATA_VARIABLE] = str(folder)
+    if company is not None:
+        os.environ[COMPANY_VARIABLE] = str(company)
     try:
         yield
     finally:
-        os.environ[DATA_VARIABLE] = former
+        os.environ.update(former)
 
 
 def pull_credentials(source: str) -> Credentials:
@@ -170,6 +173,13 @@ def alert_secrets(alert: str) -> Secrets:
     prefix = f"{ALERT_VARIABLES}{alert.upper()}_"
     found = {name: os.environ.get(prefix + name) for name in ("URL", "SECRET")}
     return Secrets(prefix, {name: value for name, value in found.items() if value})
+
+
+def bi_environment(home: Path) -> dict[str, str]:
+    """This process's environment for Superset: its folder, its configuration, and nothing reported to anybody."""
+    config = PROJECT_ROOT / "bi" / "superset_config.py"
+    own = {"WHALECURVE_BI_HOME": str(home), "SUPERSET_HOME": str(home), "SUPERSET_CONFIG_PATH": str(config)}
+    return {**quiet_child_environment(), **QUIET, **own, "SCARF_ANALYTICS": "false"}
 
 
 def quiet_child_environment() -> dict[str, str]:

@@ -19,9 +19,15 @@ from zoneinfo import ZoneInfo
 from assets.publish.release import releases
 from pipelines.alerts import dates_of
 from pipelines.resources import dagster_home
-from pipelines.runs import DATA_TAG, PID_TAG
+from pipelines.runs import DATA_TAG, PERSON_TAG, PID_TAG
 
-STARTED_BY = {PID_TAG: "command", "dagster/schedule_name": "schedule", "dagster/sensor_name": "sensor"}
+LAUNCHPAD = "launchpad"
+STARTED_BY = {
+    PERSON_TAG: LAUNCHPAD,
+    PID_TAG: "command",
+    "dagster/schedule_name": "schedule",
+    "dagster/sensor_name": "sensor",
+}
 """Tag of a run -> who started it; one without any was started in the UI."""
 
 
@@ -118,7 +124,7 @@ def text(runs: Sequence[Run], timezone: str) -> str:
         seconds = f"{run.seconds:,.1f}" if run.seconds is not None else ""
         lines.append(
             f"{began:<17} {run.dates:<24} {run.started_by:<9} {run.status:<9} {seconds:>8}  "
-            f"{run.release_id or run.failed_step}".rstrip()
+            f"{run.release_id or run.failed_step or (run.job if run.started_by == LAUNCHPAD else '')}".rstrip()
         )
     return "\n".join(lines)
 

@@ -34,9 +34,13 @@ INSTANCES = Path(__file__).with_name("instances")
 LOCAL = "local"
 PID_TAG = "whalecurve/pid"
 DATA_TAG = "whalecurve/data"
+PERSON_TAG = "whalecurve/asked_by_a_person"
+"""Of the runs of jobs that a person starts with a launchpad and waits for."""
 INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 INTERRUPTED_STATEMENT = "Query interrupted"
 SHOWN_DIFFERENCES = 12
+READING, PUBLISHING = ("landing", "raw"), ("release",)
+"""Layers that read deliveries, and those that publish."""
 DBT_STEPS = ("dbt_pools", "dbt_marts", "dbt_overview")
 
 
@@ -85,12 +89,12 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
     """
     from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-    from pipelines.definitions import defs
+    from pipelines.definitions import definitions_here
     from pipelines.jobs import DAILY_RUN
 
     prepare_instance()
     workspace = Workspace.from_environment()
-    job = defs.resolve_job_def(DAILY_RUN)
+    job = definitions_here().resolve_job_def(DAILY_RUN)
     company = workspace.company()
     require_known(company, first, last)
     days = [first + datetime.timedelta(days=offset) for offset in range((last - first).days + 1)]
@@ -110,24 +114,44 @@ def run_dates(first: datetime.date, last: datetime.date, *, say: Callable[[str],
     return _execute(job, tags, say)
 
 
-def rebuild(*, say: Callable[[str], None], publish_to_targets: bool = True, tell: bool = True) -> str:
+def rebuild(
+    *, say: Callable[[str], None], publish_to_targets: bool = True, tell: bool = True, aside: bool = False
+) -> str:
     """Run the daily job from the raw layer on, reading no deliveries; every table is built in full. Returns the run's id.
 
-    Without `publish_to_targets` the release stays in the data folder; without `tell` nobody is alerted.
+    Without `publish_to_targets` the release stays in the data folder; without `tell` nobody is alerted; `aside` keeps what
+    the run made out of the assets' pages in the UI, which show the company's own.
     Raises WhalecurveError with the reason when a step fails.
     """
-    from pipelines.definitions import defs
-    from pipelines.jobs import DAILY_RUN
-
     prepare_instance()
     with single_writer(say, "whalecurve rebuild"), Workspace.from_environment().warehouse() as connection:
         forget_builds(connection)
-    job = defs.resolve_job_def(DAILY_RUN)
-    read = ("landing", "raw")
-    after = [key for key in defs.resolve_asset_graph().executable_asset_keys if key.path[0] not in read]
+    job, after = _after_raw(lambda layer: True)
     if not publish_to_targets:
-        after = [key for key in after if key.path[0] != "release" or key.path[1] == "current"]
-    return _execute(job, _owner(), say, tell=tell, asset_selection=after)
+        after = [key for key in after if key.path[0] not in PUBLISHING or key.path[1] == "current"]
+    return _execute(job, _owner(), say, tell=tell, aside=aside, asset_selection=after)
+
+
+def refresh(*, say: Callable[[str], None], only: Callable[[str], bool], aside: bool = False) -> str:
+    """Run the layers after the raw one that `only` is true of, reading no deliveries; tables are brought up to date. Returns
+    the run's id.
+
+    Nobody is alerted: a person waits for it. `aside` as for `rebuild`. Raises WhalecurveError with the reason when a step fails.
+    """
+    prepare_instance()
+    job, chosen = _after_raw(only)
+    return _execute(job, _owner(), say, tell=False, aside=aside, asset_selection=chosen)
+
+
+def _after_raw(only: Callable[[str], bool]) -> tuple[Any, list[Any]]:
+    """The daily job, and the keys of the assets made from the raw layer, of the layers that `only` is true of."""
+    from pipelines.definitions import definitions_here
+    from pipelines.jobs import DAILY_RUN
+
+    defs = definitions_here()
+    keys = defs.resolve_asset_graph().executable_asset_keys
+    chosen = [key for key in keys if key.path[0] not in READING and only(key.path[0])]
+    return defs.resolve_job_def(DAILY_RUN), chosen
 
 
 def _owner() -> dict[str, str]:
@@ -135,14 +159,22 @@ def _owner() -> dict[str, str]:
     return {PID_TAG: str(os.getpid()), DATA_TAG: str(data_folder())}
 
 
-def _execute(job: Any, tags: dict[str, str], say: Callable[[str], None], *, tell: bool = True, **selection: Any) -> str:
+def _execute(
+    job: Any,
+    tags: dict[str, str],
+    say: Callable[[str], None],
+    *,
+    tell: bool = True,
+    aside: bool = False,
+    **selection: Any,
+) -> str:
     import dagster as dg
 
     with (
         single_writer(say, "whalecurve run"),
         quick_event_log(),
         warehouse_kept_open(),
-        dg.DagsterInstance.get() as instance,
+        dg.DagsterInstance.ephemeral() if aside else dg.DagsterInstance.get() as instance,
     ):
         dead = end_dead_runs(instance)
         before = current(Workspace.from_environment().releases)

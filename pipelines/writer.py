@@ -28,7 +28,8 @@ from dagster._core.executor.in_process import InProcessExecutor
 from dagster._utils.interrupts import check_captured_interrupt
 
 from assets.errors import WhalecurveError
-from pipelines.resources import MACHINE_VARIABLE, data_folder, machine
+from pipelines.event_log import quick_event_log
+from pipelines.resources import MACHINE_VARIABLE, data_folder, machine, warehouse_kept_open
 
 LOCK = ".run.lock"
 HOLDER = ".run.holder"
@@ -181,7 +182,7 @@ class _OneWriter(InProcessExecutor):
                 raise DagsterExecutionInterruptedError
 
         what = f"run {plan_context.dagster_run.run_id[:8]} of the Dagster UI or its schedule"
-        with single_writer(plan_context.log.info, what, may_wait=may_wait):
+        with single_writer(plan_context.log.info, what, may_wait=may_wait), quick_event_log(), warehouse_kept_open():
             yield from super().execute(plan_context, execution_plan)
 
 

@@ -12,7 +12,7 @@ from assets import advice
 from assets.analytics import action_outcomes, actions, lifecycle, playbook, profitability_matrix
 from assets.analytics.scores import ORDERS
 from assets.analytics.table_asset import analytics_asset
-from assets.warehouse_table import write_table
+from assets.warehouse_table import column_schema, write_table
 from pipelines.resources import Workspace, owners
 
 LIFECYCLE = "customer_lifecycle"
@@ -40,7 +40,7 @@ def _lifecycle_assets() -> dg.AssetsDefinition:
                 owners=owners()["analytics"],
                 kinds={"python", "pandas", "duckdb"},
                 description=_DESCRIPTIONS[name],
-                metadata={"columns": dg.MetadataValue.json(types[name])},
+                metadata={"dagster/column_schema": column_schema(types[name])},
             )
             for name in types
         ],

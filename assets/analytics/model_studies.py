@@ -18,7 +18,7 @@ from assets.analytics.features import CustomerHistory
 from assets.analytics.forecasters import CHALLENGER_METHOD, CORRECTED, DEFAULT_METHOD, cut
 from assets.analytics.history import as_of_column
 from assets.analytics.table_asset import analytics_asset
-from assets.warehouse_table import write_table
+from assets.warehouse_table import column_schema, write_table
 from pipelines.resources import Workspace, owners
 
 HISTORY_INPUTS = (
@@ -198,7 +198,7 @@ def _model_quality() -> dg.AssetsDefinition:
         kinds={"python", "pandas", "duckdb"},
         description="One row per purpose, model and horizon: how well the model forecast past months, beside the naive rule; "
         "whether it passes the gates, which one is used, and why.",
-        metadata={"columns": dg.MetadataValue.json(QUALITY_TYPES)},
+        metadata={"dagster/column_schema": column_schema(QUALITY_TYPES)},
     )
     def measured(workspace: Workspace) -> dg.MaterializeResult:
         with workspace.warehouse(read_only=True) as connection:

@@ -6,7 +6,7 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
-from assets.warehouse_table import write_table
+from assets.warehouse_table import column_schema, write_table
 from pipelines.resources import Workspace, owners
 
 Score = Callable[[duckdb.DuckDBPyConnection, Workspace], pd.DataFrame]
@@ -30,7 +30,7 @@ def analytics_asset(
         owners=owners()["analytics"],
         kinds={"python", "pandas", "duckdb"},
         description=description,
-        metadata={"columns": dg.MetadataValue.json(types)},
+        metadata={"dagster/column_schema": column_schema(types)},
     )
     def scored(workspace: Workspace) -> dg.MaterializeResult:
         with workspace.warehouse(read_only=True) as connection:

@@ -25,6 +25,7 @@ from assets.company import (
 from assets.costing import rules
 from assets.costing.rule_files import RULE_FILES, load_customer_links, load_rules
 from assets.ingest.sql import identifier, insert_rows, literal
+from assets.warehouse_table import column_schema
 from pipelines.resources import Workspace, owners
 
 TABLES = {
@@ -119,6 +120,14 @@ def _table_of(model: type[rules.Rule], rows: Iterable[rules.Rule], *, in_order: 
     return {"position": "INTEGER", **columns}, [(position, *value) for position, value in enumerate(values, start=1)]
 
 
+def _columns(table: str) -> dict[str, Any]:
+    """Metadata that says the columns of a table that is one rule file; dbt's YAML says those of the others."""
+    if table not in RULE_FILES:
+        return {}
+    columns, _ = _table_of(RULE_FILES[table].model, (), in_order=table in IN_ORDER)
+    return {"dagster/column_schema": column_schema(columns)}
+
+
 def _plain_type(annotation: Any) -> type:
     """`str` of `Annotated[str | None, ...]` or of `Literal["a", "b"]`."""
     if get_origin(annotation) is Annotated:
@@ -159,6 +168,7 @@ def write_rules(company: Company, company_folder: Path, folder: Path) -> dict[st
             description=description,
             owners=owners()["controlling"],
             kinds={"csv", "parquet"},
+            metadata=_columns(table),
         )
         for table, description in TABLES.items()
     ],

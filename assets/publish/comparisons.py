@@ -28,6 +28,7 @@ from assets.analytics.drift import FEWEST_CUSTOMERS, psi
 from assets.company import Company, GateCheck, MovementCheck, RowsCheck
 from assets.gate import CheckResult
 from assets.publish.release import DELIVERIES, DELIVERIES_RELATION, Release
+from assets.restatements import Restatements
 
 FRESHNESS, VOLUME, DRIFT = "freshness", "volume", "drift"
 
@@ -67,12 +68,15 @@ class Now:
     events: Mapping[str, tuple[str, str]] = field(default_factory=lambda: EVENTS)
 
 
-def compare(now: Now, earlier: Release | None, company: Company) -> dict[str, list[CheckResult]]:
-    """The results of every comparison, by stage; what of `now` a check looks at is in its `reads`.
+def compare(
+    now: Now, earlier: Release | None, company: Company, restated: Restatements | None = None
+) -> dict[str, list[CheckResult]]:
+    """The results of every comparison, by stage; what of `now` a check looks at is in its `reads`. A month that was `restated`
+    may have moved to the figures it was restated to.
 
     A check that cannot be evaluated, for a damaged release say, has failed.
     """
-    found = _Found(now, earlier, company)
+    found = _Found(now, earlier, company, restated or Restatements())
     found.freshness()
     found.deliveries()
     found.table_rows()
@@ -83,8 +87,8 @@ def compare(now: Now, earlier: Release | None, company: Company) -> dict[str, li
 class _Found:
     """The comparisons of one release, and what they found."""
 
-    def __init__(self, now: Now, earlier: Release | None, company: Company) -> None:
-        self.now, self.earlier, self.company = now, earlier, company
+    def __init__(self, now: Now, earlier: Release | None, company: Company, restated: Restatements) -> None:
+        self.now, self.earlier, self.company, self.restated = now, earlier, company, restated
         self.results: dict[str, list[CheckResult]] = {FRESHNESS: [], VOLUME: [], DRIFT: []}
         self.rows = self._rows(now.deliveries, now.as_of)
 
@@ -338,13 +342,17 @@ class _Found:
             for month, then, now, revenue in rows
             if now != then
         ]
+        since = self.earlier.as_of
+        excused = [each for each in moved if self.restated.excuse(each[1], column, each[3], since)]
+        moved = [each for each in moved if each not in excused]
+        told = f"; restated: {', '.join(f'{month:%Y-%m}' for _, month, _, _ in excused)}" if excused else ""
         if not moved:
-            return 0.0, f"none of {len(rows)} closed months moved"
+            return 0.0, f"none of {len(rows)} closed months moved{' unsaid' + told if told else ''}"
         share, month, then, now = max(moved)
         total = sum((now - then for _, _, then, now in moved), Decimal(0))
         return share, (
             f"{len(moved)} of {len(rows)} closed months moved, by {total:+,.2f} in all, most {month:%Y-%m}: {then:,.2f} and now "
-            f"{now:,.2f}"
+            f"{now:,.2f}{told}"
         )
 
     def _active(self, past: str, present: str, column: str) -> tuple[float | None, str]:

@@ -6,7 +6,8 @@ them. Not here: why a single amount is what it is (`explain`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -83,7 +84,7 @@ def compare(releases: Path, before: str, after: str | None = None) -> Difference
             is_ruled_alike=_is_ruled_alike(one.manifest["hashes"], other.manifest["hashes"]),
             is_programmed_alike=one.manifest["git_sha"] == other.manifest["git_sha"],
             tables=tuple(tables),
-            moved=tuple(_moved(connection, one, other)),
+            moved=tuple(moved(connection, (_profit_files(one), _profit_files(other)))),
         )
 
 
@@ -175,26 +176,32 @@ def code_text(before: str, after: str) -> str:
     )
 
 
-def _moved(connection: duckdb.DuckDBPyConnection, one: Release, other: Release) -> list[Moved]:
+def moved(
+    connection: duckdb.DuckDBPyConnection, sides: tuple[Mapping[str, str], Mapping[str, str]], within: str = "true"
+) -> list[Moved]:
+    """Customers whose operating profit, or a part of it, differs between two sets of customer_profitability and
+    customer_cost_lines (table -> relation), in the rows that `within` (SQL) is true of; the largest change first."""
     connection.execute(
         "create or replace temp table parts (side integer, customer_id varchar, part varchar, profit decimal(38, 4))"
     )
     connection.execute(
         "create or replace temp table profits (side integer, customer_id varchar, profit decimal(38, 4))"
     )
-    for side, release in enumerate((one, other)):
-        months = file_of(release, "customer_profitability")
+    for side, tables in enumerate(sides):
+        months = tables["customer_profitability"]
         for column, name, sign in WATERFALL:
             connection.execute(
-                f"insert into parts select {side}, customer_id, ?, sum({sign} * {column}) from {months} group by customer_id",
+                f"insert into parts select {side}, customer_id, ?, sum({sign} * {column}) from {months} where {within} "
+                "group by customer_id",
                 [name],
             )
         connection.execute(
             f"insert into parts select {side}, customer_id, pool_id, -sum(amount) "
-            f"from {file_of(release, 'customer_cost_lines')} group by customer_id, pool_id"
+            f"from {tables['customer_cost_lines']} where {within} group by customer_id, pool_id"
         )
         connection.execute(
-            f"insert into profits select {side}, customer_id, sum(operating_profit) from {months} group by customer_id"
+            f"insert into profits select {side}, customer_id, sum(operating_profit) from {months} where {within} "
+            "group by customer_id"
         )
     changes: dict[str, list[tuple[str, Decimal]]] = {}
     for customer, part, change in connection.execute(
@@ -217,6 +224,17 @@ def _moved(connection: duckdb.DuckDBPyConnection, one: Release, other: Release) 
     )
 
 
+def moved_in(before: Release, after: Release, months: Collection[datetime.date]) -> list[Moved]:
+    """Customers whose operating profit of these months (first days), or a part of it, differs between two releases."""
+    within = f"month in ({', '.join(repr(str(each)) for each in months)})"
+    with duckdb.connect() as connection:
+        return moved(connection, (_profit_files(before), _profit_files(after)), within)
+
+
+def _profit_files(release: Release) -> dict[str, str]:
+    return {table: file_of(release, table) for table in ("customer_profitability", "customer_cost_lines")}
+
+
 def diff_text(difference: Difference) -> str:
     """The difference as `whalecurve diff` prints it."""
     one, other = difference.before, difference.after
@@ -226,7 +244,7 @@ def diff_text(difference: Difference) -> str:
             f"From {one.release_id} to {other.release_id}, as of {one.as_of} and {other.as_of}.",
             _causes(difference),
             _tables_text(difference),
-            _moved_text(difference),
+            moved_text(difference.moved),
         )
         if part
     )
@@ -251,21 +269,22 @@ def _tables_text(difference: Difference) -> str:
     return "\n".join([heading, *rows])
 
 
-def _moved_text(difference: Difference) -> str:
-    total = sum((each.change for each in difference.moved), Decimal(0))
-    if not difference.moved:
+def moved_text(customers: Sequence[Moved]) -> str:
+    """What moved, customer by customer, as lines."""
+    total = sum((each.change for each in customers), Decimal(0))
+    if not customers:
         return "No cent moved on any customer."
     lines = [
-        f"Operating profit moved by {total:+,.2f} on {len(difference.moved):,} customers:",
+        f"Operating profit moved by {total:+,.2f} on {len(customers):,} customers:",
         f"{'customer':<20}{'before':>16}{'after':>16}{'change':>16}   through",
     ]
-    for each in difference.moved[:SHOWN]:
+    for each in customers[:SHOWN]:
         through = ", ".join(f"{part} {change:+,.2f}" for part, change in each.parts[:3])
         more = f", {len(each.parts) - 3} more" if len(each.parts) > 3 else ""
         lines.append(
             f"{each.customer_id:<20}{each.before:>16,.2f}{each.after:>16,.2f}{each.change:>+16,.2f}   {through}{more}"
         )
-    return "\n".join([*lines, *_more(difference.moved, "customers")])
+    return "\n".join([*lines, *_more(customers, "customers")])
 
 
 def _more(shown: Sequence[Any], what: str) -> list[str]:

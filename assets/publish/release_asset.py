@@ -1,33 +1,23 @@
 """The last asset: a release of everything published, made only when the gate says yes to exactly this content."""
 
-import base64
 import datetime
-import io
 import json
-from typing import Any
 
 import dagster as dg
-import duckdb
 
 from assets import advice, gate
 from assets.approvals import Approvals
-from assets.company import company_hashes
+from assets.company import Company, company_hashes
 from assets.ingest.arrivals import late
 from assets.publish.lineage import Lineage
 from assets.publish.lists import action_exports, action_lists, lists
+from assets.publish.plots import PLOTS, plots_of
 from assets.publish.privacy import key_changed, notes, privacy
-from assets.publish.release import DELIVERIES_RELATION, PublishRefused, current, prune, publish
+from assets.publish.release import DELIVERIES_RELATION, PublishRefused, Release, current, prune, publish
 from assets.publish.report import render
 from assets.publish.tables import PUBLISHED, asset_key
 from assets.quality_gate import comparisons, required_dbt_tests, since_last_release
 from pipelines.resources import DBT_MANIFEST, EXPECTATIONS, NO_CHECKOUT, Workspace, git_commit, owners, pseudonym_key
-
-WHALE_CURVE = """
-    select customer_rank, cumulative_profit
-    from marts.whale_curve
-    where profit_level = 'operating_profit' and period = 'all'
-    order by customer_rank
-"""
 
 LAST_DELIVERIES = "select source, max(extract_date) from raw.file_registry group by source"
 
@@ -83,7 +73,7 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
         except PublishRefused as refused:
             raise PublishRefused(refused.problems, since_last_release(connection, workspace)) from None
         advice.record(connection, workspace.data, as_of)
-        plot = _whale_curve_plot(connection)
+        plots = {name: drawn for table in PLOTS for name, drawn in plots_of(connection, table).items()}
     if changed := key_changed(noted, former.manifest.get("privacy", {}) if former else {}):
         context.log.warning(changed)
     removed = prune(workspace.releases, company.releases.keep)
@@ -93,7 +83,7 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
             "release_id": published.release_id,
             "new_content": published.created,
             "folder": dg.MetadataValue.path(str(published.path)),
-            "report": dg.MetadataValue.url((published.path / "report.html").as_uri()),
+            "report": _report(published, company),
             "as_of_date": as_of.isoformat(),
             "dagster/row_count": sum(table["rows"] for table in tables.values()),
             "rows": dg.MetadataValue.json({name: table["rows"] for name, table in tables.items()}),
@@ -101,23 +91,12 @@ def release(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
             "late_sources": dg.MetadataValue.json(late_sources),
             "approvals": dg.MetadataValue.json(published.manifest.get("approvals", [])),
             "privacy": dg.MetadataValue.json({**noted, "notes": notes(noted)}),
-            "whale_curve": dg.MetadataValue.md(f"![whale curve](data:image/png;base64,{plot})"),
+            **{name: dg.MetadataValue.md(drawn) for name, drawn in plots.items()},
         }
     )
 
 
-def _whale_curve_plot(connection: duckdb.DuckDBPyConnection) -> str:
-    """Cumulative operating profit over customers from best to worst, as a PNG in base64."""
-    from matplotlib.figure import Figure
-
-    curve: Any = connection.execute(WHALE_CURVE).df()
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(curve["customer_rank"], curve["cumulative_profit"].astype(float), color="#0b5c7a", linewidth=2)
-    axes.axhline(0, color="#888888", linewidth=0.8)
-    axes.set_xlabel("customers, best first")
-    axes.set_ylabel("cumulative operating profit")
-    axes.spines[["top", "right"]].set_visible(False)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=110)
-    return base64.b64encode(image.getvalue()).decode()
+def _report(published: Release, company: Company) -> dg.MetadataValue:
+    """Where the report is: a browser follows no link from the UI to a file, so without an address it is the file's path."""
+    link = company.report.link(published.release_id)
+    return dg.MetadataValue.url(link) if link else dg.MetadataValue.path(str(published.path / "report.html"))

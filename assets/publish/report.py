@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assets import gate
-from assets.publish import charts
+from assets import gate, restatements
+from assets.publish import charts, metrics
 from assets.publish.numbers import cents, change, count, decimal, money, percent, reached, share, signed
 from assets.publish.page import HERE, Row, labels_of, render_page, rows
 from assets.publish.release import CIRCUMSTANCES, CIRCUMSTANCES_BEGIN, CIRCUMSTANCES_END
@@ -53,6 +53,18 @@ MONTHS_BEFORE = """
     month > date_trunc('month', ?::date) - interval 24 month and month <= date_trunc('month', ?::date) - interval 12 month
 """
 COST_TO_SERVE = "direct_cost_to_serve + activity_cost_variable + activity_cost_step_fixed + activity_cost_fixed"
+OF_CUSTOMERS = {
+    "net_revenue": "net_revenue_12m",
+    "gross_margin": "gross_margin_12m",
+    "cost_to_serve": "cost_to_serve_12m",
+    "operating_profit": "operating_profit_12m",
+    "earning": "profitable_customers",
+    "losing": "loss_making_customers",
+    "customers": "customers_12m",
+    "lost": "lost_profit_12m",
+}
+"""Figure of the report -> the metric it is (dbt_project/models/overview/_metrics.yml)."""
+OF_MONTHS = {name: name for name in ("net_revenue", "gross_margin", "cost_to_serve", "operating_profit")}
 STAGES = ("prospect", "new", "active", "at_risk", "lapsed", "won_back")
 
 
@@ -127,21 +139,7 @@ def render(
 
 def _totals(connection: duckdb.DuckDBPyConnection) -> Row:
     """The sums over all customers, last twelve months."""
-    return rows(
-        connection,
-        """
-        select
-            coalesce(sum(net_revenue_12m), 0) as net_revenue,
-            coalesce(sum(gross_margin_12m), 0) as gross_margin,
-            coalesce(sum(cost_to_serve_12m), 0) as cost_to_serve,
-            coalesce(sum(operating_profit_12m), 0) as operating_profit,
-            count(*) filter (operating_profit_12m > 0) as earning,
-            count(*) filter (operating_profit_12m < 0) as losing,
-            count(*) filter (net_revenue_12m <> 0 or operating_profit_12m <> 0) as customers,
-            coalesce(sum(operating_profit_12m) filter (operating_profit_12m < 0), 0) as lost
-        from overview.customers
-        """,
-    )[0]
+    return rows(connection, f"select {metrics.selected(OF_CUSTOMERS)} from overview.customers")[0]
 
 
 def _six_numbers(
@@ -157,8 +155,7 @@ def _six_numbers(
     monthly = rows(
         connection,
         f"""
-        select strftime(month, '%Y-%m') as month, sum(net_revenue) as net_revenue, sum(gross_margin) as gross_margin,
-            sum({COST_TO_SERVE}) as cost_to_serve, sum(operating_profit) as operating_profit,
+        select strftime(month, '%Y-%m') as month, {metrics.selected(OF_MONTHS)},
             count(*) filter (operating_profit > 0) as earning,
             coalesce(sum(operating_profit) filter (operating_profit < 0), 0) as lost
         from marts.customer_profitability
@@ -232,8 +229,7 @@ def _months_before(connection: duckdb.DuckDBPyConnection, as_of: datetime.date) 
         connection,
         f"""
         with of_customers as (
-            select customer_id, sum(net_revenue) as net_revenue, sum(gross_margin) as gross_margin,
-                sum({COST_TO_SERVE}) as cost_to_serve, sum(operating_profit) as operating_profit
+            select customer_id, {metrics.selected(OF_MONTHS)}
             from marts.customer_profitability where {MONTHS_BEFORE}
             group by customer_id
         )
@@ -836,6 +832,7 @@ def _quality(checks: pd.DataFrame) -> Row:
     checks = checks.assign(**{name: column.astype("string").fillna("") for name, column in approvals.items()})
     is_beside = checks["stage"].isin(CIRCUMSTANCES)
     ledger, beside = checks[~is_beside], checks[is_beside]
+    restated = ledger[ledger["stage"] == restatements.STAGE]
     tables = []
     for table, found in ledger.groupby("table_name"):
         passed = found["passed"].astype(bool)
@@ -853,6 +850,7 @@ def _quality(checks: pd.DataFrame) -> Row:
         "tables": tables,
         "total": len(ledger),
         "passed": sum(row["passed"] for row in tables),
+        "restated": restated[["observed", "detail"]].to_dict("records"),
         "open": unsettled[SHOWN_OF_A_CHECK].to_dict("records"),
         "beside": beside[~beside["passed"].astype(bool) | (beside["stage"] == "drift")][SHOWN_OF_A_CHECK].to_dict(
             "records"

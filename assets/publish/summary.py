@@ -9,11 +9,13 @@ import os
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from assets.publish.privacy import notes
 from assets.publish.release import DATABASE, require_current
+from assets.restatements import STAGE
 
 SHOWN_CUSTOMERS = 5
 WHERE_ANY = ("credit cost", "sustaining")
@@ -46,6 +48,7 @@ def summary(releases: Path) -> str:
             _unconverted(connection),
             _late(require_current(releases).manifest.get("late_sources", [])),
             _approvals(require_current(releases).manifest.get("approvals", [])),
+            _restated(require_current(releases).manifest.get("checks", [])),
             "\n".join(notes(require_current(releases).manifest.get("privacy", {}))),
             f"Release   {_shown(folder)}\nReport    {_shown(folder / 'report.html')}",
         ]
@@ -240,6 +243,13 @@ def _approvals(approvals: Sequence[Mapping[str, str]]) -> str:
         f"APPROVED  {each['table_name']}, {each['check_name']}: {each['observed']}.\n"
         f"          Released in spite of it by {each['approved_by']}: {each['approval_reason']}"
         for each in approvals
+    )
+
+
+def _restated(checks: Sequence[Mapping[str, Any]]) -> str:
+    """The months that were restated, by whom and why."""
+    return "\n".join(
+        f"RESTATED  {each['observed']}.\n          {each['detail']}" for each in checks if each["stage"] == STAGE
     )
 
 

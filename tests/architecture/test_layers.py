@@ -75,6 +75,7 @@ def test_every_asset_says_who_owns_it_what_it_is_made_with_and_what_a_row_is():
             assert node.description.startswith("One row"), (
                 f"{name}: begin the description with its grain, 'One row per ...'"
             )
+            assert node.metadata["dagster/column_schema"].columns, f"{name} shows no columns"
 
 
 def test_every_dbt_model_and_column_is_described():

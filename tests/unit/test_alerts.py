@@ -26,7 +26,7 @@ import yaml
 from assets.company import load_company
 from assets.errors import GateClosed
 from assets.publish.release import Release
-from pipelines import alert_sensors, alerts, channels, runs
+from pipelines import alert_sensors, alerts, channels, launchpad, runs
 from pipelines.alerts import Alert, of_failure, of_release, tell
 
 NOW = datetime.datetime(2026, 7, 1, 5, tzinfo=ZoneInfo("Asia/Shanghai"))
@@ -355,6 +355,14 @@ def test_a_run_of_the_command_is_told_by_the_command_alone(company, hooks, insta
     hooks.answer = (500, b"")
     runs._tell([], result, None, said.append)
     assert said == ["The alert 'failed_run' could not be sent to room: the service answered 500."]
+
+
+def test_who_started_a_job_with_a_launchpad_sees_how_it_ends(company, hooks, instance):
+    company({"room": {"kind": "slack"}}, {"ROOM_URL": url(hooks)})
+    result = ended(broken, instance, **launchpad.ASKED)
+    assert "A person started it" in told_of_failure(result, instance).skip_message
+    assert hooks.got == []
+    assert all(launchpad.ASKED.items() <= job.tags.items() for job in launchpad.JOBS)
 
 
 def test_an_alert_that_breaks_does_not_break_the_run(company, instance, monkeypatch):

@@ -15,7 +15,7 @@ from contract_tables import insert, released
 from assets.company import Company
 from assets.publish.release import Release
 from pipelines import metrics, run_history
-from pipelines.runs import DATA_TAG, PID_TAG
+from pipelines.runs import DATA_TAG, PERSON_TAG, PID_TAG
 
 AS_OF = datetime.date(2026, 6, 30)
 NOW = datetime.datetime(2026, 7, 3, 12, tzinfo=datetime.UTC)
@@ -118,7 +118,9 @@ def test_before_the_first_run_there_is_nothing_and_nothing_is_made(tmp_path, mon
 def test_the_last_run_that_ended_is_measured(instance, tmp_path):
     ran(instance)
     ran(instance, breaks="yes")
-    runs = run_history.run_history(instance, tmp_path)
+    ran(instance, **{PERSON_TAG: "yes"})
+    asked, *runs = run_history.run_history(instance, tmp_path)
+    assert (asked.started_by, metrics.last_ended_run([asked, *runs])) == ("launchpad", runs[0])
     steps = metrics.step_seconds(instance, metrics.last_ended_run(runs).run_id)
     read = lines(metrics.of_runs(runs, steps))
     assert read['runs,status="failure"'] == read['runs,status="success"'] == 1
