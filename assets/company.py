@@ -575,6 +575,11 @@ class Engine(_Strict):
     ducklake: DuckLakeCatalog | None = Field(default=None, description="Where DuckDB keeps the tables instead.")
     spark: SparkConnect | None = Field(default=None, description="The cluster that builds the tables instead.")
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the tables lie outside the warehouse, in a place of their own that belongs to one data folder."""
+        return self.spark is not None or self.ducklake is not None
+
     @model_validator(mode="after")
     def _one_place(self) -> Engine:
         if self.ducklake and self.spark:

@@ -40,7 +40,7 @@ def run_as_known_then(date: datetime.date, *, say: Callable[[str], None]) -> tup
     workspace = Workspace.from_environment()
     company = workspace.company()
     require_known(company, date)
-    if company.engine.spark or company.engine.ducklake:
+    if company.engine.elsewhere:
         raise WhalecurveError(
             "A date as it was known then is made in a data folder of its own, and the tables of Spark and of a DuckLake are of "
             "one data folder. Take that engine out of company.yml for this run: the rows are the same. Nothing was changed."

@@ -290,15 +290,10 @@ def _publish_without(workspace: Workspace, say: Callable[[str], None]) -> None:
     """Build the warehouse from nothing and publish. The file is removed first: freed pages of it still hold the person."""
     for name in (".duckdb", ".duckdb.wal"):
         workspace.warehouse_path.with_suffix(name).unlink(missing_ok=True)
-<<<<<<< HEAD
     shutil.rmtree(workspace.spark, ignore_errors=True)  # also of a company that has left Spark since
     engine_of(workspace).remove_tables()
-    shutil.rmtree(workspace.data / AS_KNOWN, ignore_errors=True)  # can be made again, without them
-=======
-    shutil.rmtree(workspace.spark, ignore_errors=True)
     for folder in (AS_KNOWN, SCENARIOS):  # can be made again, without them
         shutil.rmtree(workspace.data / folder, ignore_errors=True)
->>>>>>> 5326a2c96acfa705de3ada170c15f0a294e3915f
     try:
         rebuild(say=say, publish_to_targets=False)
     except WhalecurveError as error:

@@ -59,10 +59,10 @@ def what_if(scenario: Scenario, *, say: Callable[[str], None]) -> Answer:
     company's own checks say no to what comes out; then nothing is left behind, and an earlier scenario of that name stays.
     """
     workspace = Workspace.from_environment()
-    if workspace.company().engine.spark:
+    if workspace.company().engine.elsewhere:
         raise WhalecurveError(
-            "A scenario is computed in a data folder of its own, and Spark's tables are of one data folder. Take engine.spark "
-            "out of company.yml for it: the rows are the same. Nothing was changed."
+            "A scenario is computed in a data folder of its own, and the tables of Spark and of a DuckLake are of one data folder. "
+            "Take that engine out of company.yml for it: the rows are the same. Nothing was changed."
         )
     folder = workspace.data / FOLDER / scenario.name
     with single_writer(say, f"whalecurve what-if {scenario.name}"):
