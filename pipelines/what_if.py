@@ -61,8 +61,8 @@ def what_if(scenario: Scenario, *, say: Callable[[str], None]) -> Answer:
     workspace = Workspace.from_environment()
     if workspace.company().engine.elsewhere:
         raise WhalecurveError(
-            "A scenario is computed in a data folder of its own, and the tables of Spark and of a DuckLake are of one data folder. "
-            "Take that engine out of company.yml for it: the rows are the same. Nothing was changed."
+            "A scenario is computed in a data folder of its own, and the tables of Spark and of a DuckLake are of one data "
+            "folder. Take that engine out of company.yml for it: the rows are the same. Nothing was changed."
         )
     folder = workspace.data / FOLDER / scenario.name
     with single_writer(say, f"whalecurve what-if {scenario.name}"):
