@@ -287,10 +287,10 @@ def _publish_without(workspace: Workspace, say: Callable[[str], None]) -> None:
     for name in (".duckdb", ".duckdb.wal"):
         workspace.warehouse_path.with_suffix(name).unlink(missing_ok=True)
     shutil.rmtree(workspace.spark, ignore_errors=True)  # also of a company that has left Spark since
-    engine_of(workspace).remove_tables()
     for folder in (AS_KNOWN, SCENARIOS):  # can be made again, without them
         shutil.rmtree(workspace.data / folder, ignore_errors=True)
     try:
+        engine_of(workspace).remove_tables()
         rebuild(say=say, publish_to_targets=False)
     except WhalecurveError as error:
         raise WhalecurveError(

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -46,6 +47,28 @@ class Whalecurve:
     def release(self) -> Path:
         """The current release's folder."""
         return (self.data / "releases" / "current").resolve()
+
+
+def tables_that_differ(expected: Path, found: Path) -> dict[str, list[int]]:
+    """Published table -> rows that only the one and only the other release has. Both must have all tables, in the same types."""
+    tables, others = ({path.stem: path for path in release.glob("*.parquet")} for release in (expected, found))
+    assert len(tables) > 40
+    assert others.keys() == tables.keys()
+    different = {}
+    with duckdb.connect() as connection:
+        for name, path in tables.items():
+            there, here = (f"read_parquet('{file}', hive_partitioning = false)" for file in (path, others[name]))
+            assert (
+                connection.sql(f"describe from {there}").fetchall()
+                == connection.sql(f"describe from {here}").fetchall()
+            ), name
+            rows = [
+                connection.sql(f"select count(*) from (from {one} except all from {other})").fetchall()[0][0]
+                for one, other in ((there, here), (here, there))
+            ]
+            if any(rows):
+                different[name] = rows
+    return different
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
